@@ -1,0 +1,1 @@
+"""LeNet Lens: the contract."""

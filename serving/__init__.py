@@ -1,0 +1,1 @@
+"""Answers calls with a model directory: never imports torch, never unpickles."""
