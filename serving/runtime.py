@@ -1,0 +1,103 @@
+"""Runs the network in ONNX Runtime: images in, probabilities and feature maps out.
+
+The provider that is reported is the one that the session uses, not the one that was asked for: ONNX Runtime falls
+back to the CPU in silence when CUDA cannot be loaded.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from serving.settings import Provider
+
+log = logging.getLogger(__name__)
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+IMAGES, PROBABILITIES = "images", "probabilities"
+
+
+class RuntimeUnusable(Exception):
+    """The model cannot run as was asked; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network made of n images."""
+
+    probabilities: NDArray[np.float32]
+    """[n, 10]; each row adds up to 1."""
+    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The layers that were asked for, each [n, channels, height, width]."""
+
+
+class Model(Protocol):
+    """What the rest of the server needs of a network."""
+
+    def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
+        """Classifies images [n, 28, 28], and returns the maps of the named layers as well."""
+
+
+class Runtime:
+    """One ONNX Runtime session. `run` may be called from any thread."""
+
+    def __init__(self, graph: bytes, *, provider: Provider = "auto", intra_op_threads: int = 1) -> None:
+        """Opens an ONNX model; raises RuntimeUnusable if it does not load or CUDA was asked for in vain."""
+        self._session = _open_session(graph, provider, intra_op_threads)
+        self.provider: str = self._session.get_providers()[0]
+        if provider == "cuda" and self.provider != CUDA:
+            raise RuntimeUnusable(
+                f"CUDA was asked for, but ONNX Runtime runs the model on {self.provider}: check that the driver and "
+                "the CUDA and cuDNN libraries fit this onnxruntime-gpu, or use --provider auto"
+            )
+        self.outputs: frozenset[str] = frozenset(output.name for output in self._session.get_outputs())
+        self._check_signature()
+
+    def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
+        """Classifies images [n, 28, 28], and returns the maps of the named layers as well."""
+        probabilities, *maps = self._session.run([PROBABILITIES, *layers], {IMAGES: images})
+        return Outputs(probabilities, dict(zip(layers, maps, strict=True)))
+
+    def warm_up(self, batch_sizes: Sequence[int], layers: Sequence[str]) -> None:
+        """Runs the model once for each batch size, and for the maps of `layers`: no caller pays for first-time work.
+
+        Raises RuntimeUnusable if the model lacks one of the layers.
+        """
+        if missing := [layer for layer in layers if layer not in self.outputs]:
+            raise RuntimeUnusable(f"the model's card lists {', '.join(missing)}, which its graph does not give")
+        for n in batch_sizes:
+            self.run(np.zeros((n, 28, 28), np.uint8))
+        self.run(np.zeros((1, 28, 28), np.uint8), layers)
+
+    def _check_signature(self) -> None:
+        inputs = [(value.name, value.type, value.shape[1:]) for value in self._session.get_inputs()]
+        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or PROBABILITIES not in self.outputs:
+            raise RuntimeUnusable(
+                f"the model takes {inputs} and gives {sorted(self.outputs)}; "
+                f"expected {IMAGES}, uint8 [n, 28, 28], and {PROBABILITIES} among the outputs"
+            )
+
+
+def _open_session(graph: bytes, provider: Provider, intra_op_threads: int) -> Any:
+    available = ort.get_available_providers()
+    if provider == "cuda" and CUDA not in available:
+        raise RuntimeUnusable(
+            f"CUDA was asked for, but this onnxruntime offers only {', '.join(available)}: "
+            "install the `gpu` extra in place of `serving`, or use --provider auto"
+        )
+    wanted = [CPU] if provider == "cpu" or CUDA not in available else [CUDA, CPU]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    # A spinning thread takes a whole core from the threads that read and answer calls.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(graph, options, providers=wanted)
+    except Exception as error:
+        # ONNX Runtime raises a dozen classes of its own here, all of them about the model or the provider.
+        raise RuntimeUnusable(f"ONNX Runtime cannot load the model: {error}") from None
