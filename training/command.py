@@ -1,0 +1,28 @@
+"""How this package's commands end: one place for their exit statuses and for what stderr shows.
+
+0 done, 1 an error in one line, 2 wrong usage, 130 interrupted.
+"""
+
+import logging
+import sys
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from training.errors import TrainingError
+
+
+def run(app: App) -> NoReturn:
+    """Runs the command on this process's arguments and exits with its status."""
+    logging.basicConfig(format="%(message)s")
+    name = app.name[0]
+    try:
+        app(exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        sys.exit(2)
+    except TrainingError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted, nothing was written", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
