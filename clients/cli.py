@@ -1,0 +1,236 @@
+"""The command `lenet`: asks a server from the terminal.
+
+Answers go to stdout and failures to stderr, one line each, never a traceback. What failed is remembered for the
+exit status, so that one bad file does not stop the others.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from clients import report
+from clients.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
+from clients.client import Client
+from clients.errors import InvalidInput, LenetError
+from clients.messages import Classification
+
+OK, REFUSED, USAGE, NO_SERVER = 0, 1, 2, 3
+INTERRUPTED, PIPE_CLOSED = 130, 141  # what shells report of a program that SIGINT or SIGPIPE ended
+
+app = cyclopts.App(
+    name="lenet",
+    help="Ask a LeNet server which digits are in pictures, and what its layers made of them.",
+    help_epilogue=(
+        "Exit status: 0 all was answered; 1 some input was refused, a file could not be read or written, or the demo "
+        "failed; 2 wrong usage; 3 the server could not be reached, did not answer in time or failed."
+    ),
+    suppress_keyboard_interrupt=False,
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every command takes."""
+
+    server: Annotated[str, Parameter(env_var="LENET_SERVER")] = DEFAULT_TARGET
+    """The server's address, host:port."""
+
+    timeout_s: Annotated[float, Parameter(validator=Number(gt=0))] = DEFAULT_TIMEOUT_S
+    """How long each call may take, in seconds."""
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    """Print one JSON document instead of text."""
+
+    def client(self) -> Client:
+        """Makes a client that asks this server."""
+        return Client(self.server, timeout_s=self.timeout_s)
+
+
+def _no_options(_: object, files: str | list[str]) -> None:
+    for file in [files] if isinstance(files, str) else files:
+        if file.startswith("-") and file != "-":
+            raise ValueError(f"There is no option {file}; a file of this name is ./{file}")
+
+
+# What begins with a hyphen must be allowed for the sake of the hyphen that is alone.
+_PICTURES = Parameter(allow_leading_hyphen=True, validator=_no_options)
+
+
+@app.command
+def classify(files: Annotated[list[str], _PICTURES], /, *, options: Options = Options()) -> int:
+    """Tells which digit is in each picture.
+
+    Parameters
+    ----------
+    files
+        PNG or JPEG files of one digit each; - is standard input.
+    """
+    failures = _Failures()
+    answers: list[tuple[str, Classification | None, str | None]] = []
+    width = max(map(len, files))
+    with options.client() as client:
+        for file in files:
+            answer = None
+            if failures.status != NO_SERVER:  # else the next file would only wait for it again
+                with failures.reported(file):
+                    answer = client.classify(_picture(file))
+            if answer and not options.json:
+                if not any(earlier for _, earlier, _ in answers):
+                    print(report.classification_header(width))
+                print(report.classification_row(width, file, answer), flush=True)
+            answers.append((file, answer, failures.last))
+    if options.json:
+        _print_json({"results": [report.classification_json(*each) for each in answers]})
+    return failures.status
+
+
+@app.command
+def features(
+    file: Annotated[str, _PICTURES],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("maps.png"),
+    options: Options = Options(),
+) -> int:
+    """Makes a picture of what each layer of the model made of one digit.
+
+    Parameters
+    ----------
+    file
+        PNG or JPEG file of one digit; - is standard input.
+    output
+        The picture to write; its ending decides the format: png, pdf or svg.
+    """
+    failures = _Failures()
+    answer = None
+    with failures.reported(file), options.client() as client:
+        layers = [layer.name for layer in client.describe().layers if layer.has_feature_map]
+        answer = client.classify(_picture(file), feature_maps=layers)
+    if answer:
+        from clients import picture  # matplotlib takes long to import
+
+        with failures.reported(str(output)):
+            picture.save(answer, output, title=f"{file}: {answer.digits[0]}")
+    written = str(output) if answer and not failures.last else None
+    if options.json:
+        shapes = {name: maps.shape for name, maps in answer.feature_maps.items()} if answer else None
+        result = report.classification_json(file, answer, failures.last)
+        _print_json({**result, "feature_maps": shapes, "picture": written})
+    elif answer and written:
+        print(f"{file}: {answer.digits[0]} ({answer.probabilities[0].max():.1%}), maps in {written}")
+    return failures.status
+
+
+@app.command
+def describe(*, options: Options = Options()) -> int:
+    """Describes the model that is being served: layers, accuracy, limits, and what it runs on."""
+    failures = _Failures()
+    model = None
+    with failures.reported(), options.client() as client:
+        model = client.describe()
+    if options.json:
+        _print_json(report.model_json(model, failures.last))
+    elif model:
+        print(report.model_text(model))
+    return failures.status
+
+
+@app.command
+def health(*, options: Options = Options()) -> int:
+    """Tells whether the server is ready; the exit status is 0 only if it says SERVING, else 3."""
+    from clients.health import check  # needs a package that nothing else here needs
+
+    failures = _Failures()
+    status = None
+    with failures.reported():
+        status = check(options.server, timeout_s=options.timeout_s)
+    if options.json:
+        _print_json({"status": status, "error": failures.last})
+    elif status:
+        print(status)
+    return OK if status == "SERVING" else NO_SERVER
+
+
+app.command("clients.demo:demo", name="demo")
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """Runs a command line, this process's own by default, and returns the exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    try:
+        status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or OK
+        if sys.stdout:
+            sys.stdout.flush()  # here a closed pipe can still be caught; when Python exits it no longer can
+    except cyclopts.CycloptsError as error:
+        return _complain(f"{error} (lenet --help tells more)", USAGE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes when it exits
+        if isinstance(error, BrokenPipeError):
+            return PIPE_CLOSED
+        return _complain(f"{error.filename or 'standard output'}: {_reason(error)}", REFUSED)
+    return int(status)
+
+
+@dataclass
+class _Failures:
+    """Reports failures as they happen, and remembers what the exit status must say.
+
+    Attributes:
+        status: the worst so far, as an exit status.
+        last: the text of the failure of the latest attempt; None if that went well.
+    """
+
+    status: int = OK
+    last: str | None = None
+
+    @contextmanager
+    def reported(self, subject: str = "") -> Iterator[None]:
+        """Guards one attempt; `subject` is the file that it is about."""
+        self.last = None
+        try:
+            yield
+        except (InvalidInput, OSError, ValueError) as error:
+            self._add(_reason(error), REFUSED, subject)
+        except LenetError as error:
+            self._add(_reason(error), NO_SERVER)
+
+    def _add(self, reason: str, status: int, subject: str = "") -> None:
+        self.last = f"{subject}: {reason}" if subject else reason
+        self.status = max(self.status, status)
+        _complain(self.last, status)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _complain(text: str, status: int) -> int:
+    print("lenet:", " ".join(text.split()), file=sys.stderr)
+    return status
+
+
+def _picture(file: str) -> str | bytes:
+    return sys.stdin.buffer.read() if file == "-" else file
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
