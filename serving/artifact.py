@@ -6,18 +6,17 @@ afterwards changes nothing. The graph is handed to ONNX Runtime as bytes, so it 
 
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-CARD, GRAPH, KERNELS = "card.json", "model.onnx", "kernels.npz"
-CARD_KEYS = ("name", "version", "classes", "layers", "evaluation", "files")
+from serving.card import Card, CardError, parse_card
+
+CARD, GRAPH, KERNELS, TORCHSCRIPT = "card.json", "model.onnx", "kernels.npz", "model.pt"
 
 
 class ArtifactError(Exception):
@@ -29,9 +28,7 @@ class Artifact:
     """A verified model."""
 
     directory: Path
-    name: str
-    version: str
-    card: Mapping[str, Any]
+    card: Card
     graph: bytes
     """The ONNX model."""
     kernels: Mapping[str, NDArray[np.float32]]
@@ -40,7 +37,7 @@ class Artifact:
     @property
     def map_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape [channels, height, width] of each layer that has a feature map, in the order of the network."""
-        return {layer["name"]: tuple(layer["shape"]) for layer in self.card["layers"] if len(layer["shape"]) == 3}
+        return {layer.name: layer.shape for layer in self.card.layers if len(layer.shape) == 3}
 
 
 def open_artifact(model_dir: Path) -> Artifact:
@@ -50,18 +47,8 @@ def open_artifact(model_dir: Path) -> Artifact:
     """
     directory = _newest_version(model_dir)
     card = _read_card(directory / CARD)
-    contents = {name: _read_verified(directory / name, entry) for name, entry in card["files"].items()}
-    for name in (GRAPH, KERNELS):
-        if name not in contents:
-            raise ArtifactError(f"{directory / CARD} does not list {name} under 'files'; export the model again")
-    return Artifact(
-        directory=directory,
-        name=str(card["name"]),
-        version=str(card["version"]),
-        card=card,
-        graph=contents[GRAPH],
-        kernels=_read_kernels(directory / KERNELS, contents[KERNELS]),
-    )
+    contents = {name: _read_verified(directory / name, sha256) for name, sha256 in card.sha256.items()}
+    return Artifact(directory, card, contents[GRAPH], _read_kernels(directory / KERNELS, contents[KERNELS]))
 
 
 def _newest_version(model_dir: Path) -> Path:
@@ -77,28 +64,31 @@ def _newest_version(model_dir: Path) -> Path:
     return max(versions, key=lambda entry: int(entry.name))
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def _read_card(path: Path) -> Card:
     try:
-        card = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"cannot read the model's card {path}: {error}") from None
-    missing = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
-    if missing:
-        raise ArtifactError(f"{path} lacks {', '.join(missing)}; export the model again")
-    return dict(card)
+        card = parse_card(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"cannot read the model's card {path}: {error.strerror}") from None
+    except CardError as error:
+        raise ArtifactError(f"cannot use the model's card {path}: {error}; export the model again") from None
+    # A name may not lead out of the directory, so the names that it may have are known.
+    if not {GRAPH, KERNELS} <= set(card.sha256) <= {GRAPH, KERNELS, TORCHSCRIPT}:
+        raise ArtifactError(
+            f"{path} lists the files {', '.join(card.sha256) or 'none'}; "
+            f"expected {GRAPH} and {KERNELS}, and perhaps {TORCHSCRIPT}"
+        )
+    return card
 
 
-def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
-    if path.name not in (GRAPH, KERNELS, "model.pt"):
-        raise ArtifactError(f"the card beside {path} lists a file that no model has: {path.name!r}")
+def _read_verified(path: Path, expected: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"cannot read {path}, which the model's card lists: {error.strerror}") from None
     found = hashlib.sha256(content).hexdigest()
-    if found != entry["sha256"]:
+    if found != expected:
         raise ArtifactError(
-            f"{path} is not the file that was exported: its SHA-256 is {found}, the card says {entry['sha256']}; "
+            f"{path} is not the file that was exported: its SHA-256 is {found}, the card says {expected}; "
             "restore the file or export the model again"
         )
     return content

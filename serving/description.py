@@ -1,58 +1,49 @@
 """What DescribeModel answers: the model's card and kernels, in the words of the contract."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.v1.digits_pb2 import (
-    LAYER_KIND_CONVOLUTION,
-    LAYER_KIND_LINEAR,
-    LAYER_KIND_POOLING,
-    DescribeModelResponse,
-    Evaluation,
-    Layer,
-    Limits,
-    Tensor,
-)
+from lenet.v1 import digits_pb2
+from lenet.v1.digits_pb2 import DescribeModelResponse, Evaluation, Limits, Tensor
 from serving.artifact import Artifact
+from serving.card import Layer
 
 KINDS = {
-    "convolution": LAYER_KIND_CONVOLUTION,
-    "pooling": LAYER_KIND_POOLING,
-    "linear": LAYER_KIND_LINEAR,
+    "convolution": digits_pb2.LAYER_KIND_CONVOLUTION,
+    "pooling": digits_pb2.LAYER_KIND_POOLING,
+    "linear": digits_pb2.LAYER_KIND_LINEAR,
 }
 
 
 def describe(artifact: Artifact, limits: Limits, *, provider: str, fast_lane: bool) -> DescribeModelResponse:
     """Describes an artifact that runs on `provider`."""
-    figures = artifact.card["evaluation"]
+    card = artifact.card
     return DescribeModelResponse(
-        name=artifact.name,
-        version=artifact.version,
+        name=card.name,
+        version=card.version,
         provider=provider,
         input_shape=[-1, 28, 28],
-        classes=artifact.card["classes"],
-        layers=[_layer(layer, artifact) for layer in artifact.card["layers"]],
-        evaluation=Evaluation(**{field.name: figures[field.name] for field in Evaluation.DESCRIPTOR.fields}),
+        classes=card.classes,
+        layers=[_layer(layer, artifact) for layer in card.layers],
+        evaluation=Evaluation(**asdict(card.evaluation)),
         limits=limits,
         fast_lane=fast_lane,
     )
 
 
-def _layer(layer: Mapping[str, Any], artifact: Artifact) -> Layer:
-    name = layer["name"]
-    return Layer(
-        name=name,
-        kind=KINDS[layer["kind"]],
-        output_shape=layer["shape"],
-        parameters=layer["parameters"],
-        stride=layer.get("stride", 0),
-        padding=layer.get("padding", 0),
-        kernel=_tensor(artifact.kernels.get(f"{name}.weight")),
-        bias=_tensor(artifact.kernels.get(f"{name}.bias")),
-        has_feature_map=name in artifact.map_shapes,
+def _layer(layer: Layer, artifact: Artifact) -> digits_pb2.Layer:
+    return digits_pb2.Layer(
+        name=layer.name,
+        kind=KINDS.get(layer.kind, digits_pb2.LAYER_KIND_UNSPECIFIED),
+        output_shape=layer.shape,
+        parameters=layer.parameters,
+        stride=layer.stride,
+        padding=layer.padding,
+        kernel=_tensor(artifact.kernels.get(f"{layer.name}.weight")),
+        bias=_tensor(artifact.kernels.get(f"{layer.name}.bias")),
+        has_feature_map=layer.name in artifact.map_shapes,
     )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import grpc
 
 from lenet.v1 import digits_pb2
-from serving.pool import Overloaded, Pool
+from serving.pool import Pool, Refused
 from serving.service import DigitClassifier, InvalidRequest, status_of
 
 SERVICE = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"].full_name
@@ -19,15 +19,24 @@ SERVICE = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"].full_name
 class Handlers:
     """The methods of the service, from bytes to bytes. It knows how many answers are still on their way."""
 
-    def __init__(self, classifier: DigitClassifier, pool: Pool, *, description: bytes, max_streams: int) -> None:
-        """`description` is the DescribeModelResponse."""
+    def __init__(
+        self,
+        classifier: DigitClassifier,
+        pool: Pool,
+        *,
+        description: bytes,
+        max_streams: int,
+        draining: threading.Event,
+    ) -> None:
+        """`description` is the DescribeModelResponse. Once `draining` is set, new work is refused."""
         self._classifier = classifier
         self._pool = pool
         self._description = description
         self._max_streams = max_streams
         self._streams = threading.Semaphore(max_streams)
-        self._in_flight = 0
-        self._changed = threading.Condition()
+        self._draining = draining
+        self.unanswered = 0  # requests that were taken, and whose answer has not left
+        self._counting = threading.Lock()
 
     def add_to(self, server: grpc.Server) -> None:
         """Registers the methods with a server."""
@@ -38,11 +47,6 @@ class Handlers:
             "DescribeModel": grpc.unary_unary_rpc_method_handler(self._unary(lambda *_: self._description)),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-
-    def wait_until_idle(self, timeout_s: float) -> bool:
-        """Waits until every answer has been sent; False if that takes too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._in_flight == 0, timeout_s)
 
     def _unary(
         self, method: Callable[[bytes, grpc.ServicerContext], bytes]
@@ -60,13 +64,15 @@ class Handlers:
         return handler
 
     def _classify(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        if self._draining.is_set():
+            raise Refused("the server is shutting down; try again elsewhere or later")
         request = self._classifier.read(message)
         job = partial(self._classifier.answer, request)
         return self._pool.submit(job, wanted=partial(_is_wanted, context)).result()
 
     def _classify_stream(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         if not self._streams.acquire(blocking=False):
-            context.abort(*status_of(Overloaded(f"{self._max_streams} streams are open already; try again")))
+            context.abort(*status_of(Refused(f"{self._max_streams} streams are open already; try again")))
         try:
             for number, message in enumerate(messages, start=1):
                 self._count(1)
@@ -87,9 +93,8 @@ class Handlers:
             context.abort(*status_of(error))
 
     def _count(self, change: int) -> None:
-        with self._changed:
-            self._in_flight += change
-            self._changed.notify_all()
+        with self._counting:
+            self.unanswered += change
 
 
 def _is_wanted(context: grpc.ServicerContext) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-from serving.pool import CallerGone, Overloaded, Pool
+from serving.pool import CallerGone, Pool, Refused
 from serving.service import DigitClassifier, Request, status_of
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ class _Call:
     def sent(self, _event: Any) -> None:
         self.lane.unanswered -= 1
 
+    def refused(self, _event: Any) -> None:
+        """It never counted."""
+
     def is_wanted(self) -> bool:
         return not self.gone and self.deadline > time.time()
 
@@ -72,9 +75,12 @@ class Lane:
         *,
         max_batch_images: int,
         max_waiting: int,
+        draining: threading.Event,
         on_failure: Callable[[], None],
     ) -> None:
         """`method` is the full name, `/package.Service/Method`; `on_failure` is called if the lane's thread dies.
+
+        Once `draining` is set, new calls are refused.
 
         Raises LaneUnavailable, and leaves the server as it was, if this grpcio lacks the names that the lane needs.
         """
@@ -83,9 +89,10 @@ class Lane:
         self._pool = pool
         self._max_batch_images = max_batch_images
         self._max_waiting = max_waiting
+        self._draining = draining
         self._on_failure = on_failure
         self._plain: deque[tuple[_Call, Request]] = deque()
-        self.unanswered = 0  # calls accepted, and not yet answered
+        self.unanswered = 0  # calls that were taken, and whose answer has not left
         self._due = 0  # events that C core still owes the lane
         self.failed = False
         self._thread = threading.Thread(target=self._serve, name="lane", daemon=True)
@@ -114,10 +121,9 @@ class Lane:
             self._arm()
         self._thread.start()
 
-    def join(self, timeout_s: float) -> bool:
-        """Waits until every call is answered, once the server is stopping; False if that takes too long."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+    def join(self) -> None:
+        """Waits until C core owes the lane nothing, which is soon after the server has stopped."""
+        self._thread.join()
 
     def _serve(self) -> None:
         try:
@@ -143,7 +149,10 @@ class Lane:
             event = None  # it holds its call, and C core wants calls released before the next poll
 
     def _arm(self) -> None:
-        self._core.request_registered_call(self._queue, self._queue, self._method, self._accept)
+        try:
+            self._core.request_registered_call(self._queue, self._queue, self._method, self._accept)
+        except ValueError:  # what cygrpc raises once the server is stopping
+            return
         self._due += 1
 
     def _accept(self, event: Any) -> None:
@@ -153,13 +162,15 @@ class Lane:
         call = _Call(self, event.call, event.call_details.deadline)
         # Operations hold C state of their call: they are never shared between calls.
         call.core.start_server_batch((self._receive_close(0),), call.closed)
-        self.unanswered += 1
-        self._due += 2  # closed, sent
-        if self.unanswered > self._max_waiting:
-            self._refuse(call, Overloaded(f"{self._max_waiting} calls are waiting already; try again"))
-            return
-        call.core.start_server_batch((self._receive_message(0),), call.received)
-        self._due += 1  # received
+        self._due += 2  # closed, and sent or refused
+        if self._draining.is_set():
+            self._refuse_at_the_door(call, Refused("the server is shutting down; try again elsewhere or later"))
+        elif self.unanswered >= self._max_waiting:
+            self._refuse_at_the_door(call, Refused(f"{self._max_waiting} calls are waiting already; try again"))
+        else:
+            self.unanswered += 1
+            self._due += 1  # received
+            call.core.start_server_batch((self._receive_message(0),), call.received)
 
     def take(self, call: _Call, message: bytes | None) -> None:
         """Puts a call where it will be answered, now that its message has come; None if it never will."""
@@ -217,6 +228,11 @@ class Lane:
         call.core.start_server_batch(operations, call.sent)
 
     def _refuse(self, call: _Call, error: BaseException) -> None:
+        call.core.start_server_batch(self._operations_of(error), call.sent)
+
+    def _refuse_at_the_door(self, call: _Call, error: BaseException) -> None:
+        call.core.start_server_batch(self._operations_of(error), call.refused)
+
+    def _operations_of(self, error: BaseException) -> tuple[Any, ...]:
         code, text = status_of(error)
-        operations = (self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0))
-        call.core.start_server_batch(operations, call.sent)
+        return self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0)

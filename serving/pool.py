@@ -11,8 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Overloaded(Exception):
-    """Too much is waiting already; safe to try again."""
+class Refused(Exception):
+    """A call is not taken, because too much is waiting or the server is stopping; safe to try again."""
 
 
 class CallerGone(Exception):
@@ -30,10 +30,10 @@ class Pool:
     def submit(self, job: Callable[[], T], *, wanted: Callable[[], bool]) -> Future[T]:
         """Queues a job; `wanted` is asked just before it starts, and the future fails with CallerGone if it says no.
 
-        Raises Overloaded if no place is free.
+        Raises Refused if no place is free.
         """
         if not self._places.acquire(blocking=False):
-            raise Overloaded(f"{self._max_waiting} calls are waiting already; try again")
+            raise Refused(f"{self._max_waiting} calls are waiting already; try again")
         future = self._executor.submit(_run_if_wanted, job, wanted)
         future.add_done_callback(lambda _: self._places.release())
         return future

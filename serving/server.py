@@ -1,7 +1,7 @@
 """`lenet-serve`: opens the model, warms it up, serves it, and drains when it is told to stop.
 
-The order of a stop: health says NOT_SERVING while calls are still taken, so that callers can go elsewhere; then no
-more calls are taken and those in flight are answered; then what is idle (Watch, streams) is closed; exit status 0.
+The order of a stop: health says NOT_SERVING while calls are still taken, so that callers can go elsewhere; then new
+calls are refused while those in flight are answered; then what is idle (Watch, streams) is closed; exit status 0.
 """
 
 import logging
@@ -30,6 +30,7 @@ log = logging.getLogger("lenet-serve")
 
 # Threads for calls that do no work: health, reflection, DescribeModel.
 LIGHT_CALLS = 16
+POLL_S = 0.005
 
 
 class Server:
@@ -44,6 +45,7 @@ class Server:
         """
         self._settings = settings
         self._stop = stop
+        self._draining = threading.Event()
         limits = Limits(
             max_images=settings.max_images,
             max_request_bytes=settings.max_request_bytes,
@@ -52,7 +54,7 @@ class Server:
         )
         self._pool = Pool(settings.pool_threads, settings.max_pool_waiting)
         self._classifier = DigitClassifier(
-            model, version=artifact.version, map_shapes=artifact.map_shapes, limits=limits
+            model, version=artifact.card.version, map_shapes=artifact.map_shapes, limits=limits
         )
         self._server = self._make_server()
         self._lane = self._make_lane()
@@ -62,6 +64,7 @@ class Server:
             self._pool,
             description=description.SerializeToString(),
             max_streams=settings.max_streams,
+            draining=self._draining,
         )
         self._handlers.add_to(self._server)
         self._health = health.HealthServicer()
@@ -87,15 +90,23 @@ class Server:
         """Drains and stops; False if calls had to be cut off because the grace period was over."""
         self._health.enter_graceful_shutdown()
         time.sleep(self._settings.drain_delay_s)
-        cut_off_at = time.monotonic() + self._settings.grace_s
-        self._server.stop(self._settings.grace_s)
-        drained = self._lane is None or self._lane.join(cut_off_at - time.monotonic())
-        drained = self._handlers.wait_until_idle(cut_off_at - time.monotonic()) and drained
+        # Refused by us, a new call hears UNAVAILABLE; from a C core that is shutting down it would hear CANCELLED,
+        # which clients do not retry. So C core is stopped last, and at once.
+        self._draining.set()
+        drained = self._wait_for_answers()
         self._server.stop(0).wait()
         if self._lane:
-            self._lane.join(self._settings.grace_s)
+            self._lane.join()
         self._pool.close()
         return drained
+
+    def _wait_for_answers(self) -> bool:
+        cut_off_at = time.monotonic() + self._settings.grace_s
+        while self._handlers.unanswered or (self._lane and self._lane.unanswered):
+            if time.monotonic() > cut_off_at:
+                return False
+            time.sleep(POLL_S)
+        return True
 
     def _make_server(self) -> grpc.Server:
         settings = self._settings
@@ -118,6 +129,7 @@ class Server:
                 self._pool,
                 max_batch_images=self._settings.max_batch_images,
                 max_waiting=self._settings.max_waiting,
+                draining=self._draining,
                 on_failure=self._stop.set,
             )
         except LaneUnavailable as error:
@@ -150,6 +162,8 @@ def serve(settings: Settings = Settings()) -> int:
     # Whoever started this process reads the port from this line.
     print(f"lenet-serve: ready on {settings.host}:{server.port}", flush=True)
     stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
     log.info("stopping")
     if not server.stop():
         log.warning("cut off what was still in flight after %g s", settings.grace_s)
@@ -161,7 +175,9 @@ def _open(settings: Settings, stop: threading.Event) -> Server:
     artifact = open_artifact(settings.model_dir)
     runtime = Runtime(artifact.graph, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
     runtime.warm_up((1, settings.max_batch_images), tuple(artifact.map_shapes))
-    log.info("%s version %s from %s on %s", artifact.name, artifact.version, artifact.directory, runtime.provider)
+    log.info(
+        "%s version %s from %s on %s", artifact.card.name, artifact.card.version, artifact.directory, runtime.provider
+    )
     return Server(settings, artifact, runtime, provider=runtime.provider, stop=stop)
 
 

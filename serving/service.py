@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lenet.v1.digits_pb2 import ClassifyRequest, ClassifyResponse, FeatureMap, Limits
 from serving.images import ImageError, read_digit
-from serving.pool import CallerGone, Overloaded
+from serving.pool import CallerGone, Refused
 from serving.runtime import Model, Outputs
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class DigitClassifier:
         try:
             image = read_digit(request.encoded_image, max_pixels=self._limits.max_image_pixels)
         except ImageError as error:
-            raise InvalidRequest(f"encoded_image: {error}") from None
+            raise InvalidRequest(str(error)) from None
         return self._pack(self._run(image[np.newaxis], request.layers), pixels=image.tobytes())
 
     def answer_together(self, requests: Sequence[Request]) -> list[bytes]:
@@ -125,8 +125,8 @@ class DigitClassifier:
         fitting = max(0, (self._limits.max_reply_bytes - overhead) // bytes_per_image)
         if images > fitting:
             raise InvalidRequest(
-                f"{', '.join(layers)} of {images} images do not fit in a reply of {self._limits.max_reply_bytes} bytes; "
-                f"at most {fitting} do: split them into several calls"
+                f"{', '.join(layers)} of {images} images do not fit in a reply of "
+                f"{self._limits.max_reply_bytes} bytes; at most {fitting} do: split them into several calls"
             )
 
     def _run(self, images: NDArray[np.uint8], layers: tuple[str, ...] = ()) -> Outputs:
@@ -153,7 +153,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     match error:
         case InvalidRequest():
             return grpc.StatusCode.INVALID_ARGUMENT, str(error)
-        case Overloaded():
+        case Refused():
             return grpc.StatusCode.UNAVAILABLE, str(error)
         case CallerGone():
             return grpc.StatusCode.DEADLINE_EXCEEDED, str(error)

@@ -1,0 +1,195 @@
+"""Calls that wait: batches, order, refusal, cancellation, deadlines and model failures, for both ways in."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from conftest import WAYS_IN
+from gated import GatedServer, gated_server
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+CODE = grpc.StatusCode
+SHORT_DEADLINE_S = 0.2
+
+
+def outcome(call: "grpc.Future[object]") -> grpc.StatusCode:
+    """The status with which a call ended."""
+    try:
+        call.result(20)
+    except grpc.FutureCancelledError:
+        return CODE.CANCELLED
+    except grpc.RpcError as error:
+        code = error.code()  # type: ignore[attr-defined]
+        assert isinstance(code, CODE)
+        return code
+    return CODE.OK
+
+
+def keys_answered(call: "grpc.Future[object]") -> list[int]:
+    """The images that the answer of a call is about."""
+    return [round(value) for value in call.result().probabilities[::10]]  # type: ignore[attr-defined]
+
+
+def test_calls_that_wait_for_the_model_are_answered_in_one_batch(released_model: Path) -> None:
+    """Behind one running call, ten of one image make batches of four, four and two, first in first out."""
+    with gated_server(released_model, "lane", max_batch_images=4) as server:
+        calls = [server.ask_and_wait_until_running(0)]
+        calls += [server.ask(key) for key in range(1, 11)]
+        server.wait_until_all_has_arrived()
+        server.model.open_gate()
+        assert [keys_answered(call) for call in calls] == [[key] for key in range(11)]
+        assert server.model.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_calls_beyond_the_limit_are_refused_at_once(released_model: Path, way_in: str) -> None:
+    """With room for three calls, the other three hear UNAVAILABLE while those before them still wait."""
+    room = {"max_waiting": 3, "max_batch_images": 1} if way_in == "lane" else {"max_pool_waiting": 2}
+    with gated_server(released_model, way_in, **room) as server:
+        ended = threading.Semaphore(0)
+        calls = [server.ask_and_wait_until_running(0), *(server.ask(key) for key in range(1, 6))]
+        for call in calls:
+            call.add_done_callback(lambda _: ended.release())
+        server.wait_until_all_has_arrived()
+        expected_to_end = 3
+        if way_in == "lane":  # its one thread stands in the model, and refuses when this run is over
+            server.model.let_one_run()
+            expected_to_end += 1
+        assert all(ended.acquire(timeout=20) for _ in range(expected_to_end))
+        refused = [call for call in calls if call.done() and outcome(call) is CODE.UNAVAILABLE]
+        assert len(refused) == 3
+        server.model.open_gate()
+        assert [outcome(call) for call in calls if call not in refused] == [CODE.OK] * 3
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+@pytest.mark.parametrize("leaves", ["cancels", "expires"])
+def test_a_caller_that_leaves_while_it_waits_is_dropped_and_nobody_else_notices(
+    released_model: Path, way_in: str, leaves: str
+) -> None:
+    """The call had been read and stood in the queue: the model does not run for it, and its neighbours are answered."""
+    with gated_server(released_model, way_in, max_batch_images=1) as server:
+        calls = [server.ask_and_wait_until_running(0)]
+        calls += [server.ask(1), server.ask(2, timeout_s=1 if leaves == "expires" else 20), server.ask(3)]
+        server.wait_until_all_has_arrived()
+        server.model.let_one_run()
+        assert server.model.entered.acquire(timeout=20)  # call 1 runs, so the server has taken up 2 and 3
+        if leaves == "cancels":
+            calls[2].cancel()
+        left = outcome(calls[2])
+        server.wait_until_all_has_arrived()
+        server.model.open_gate()
+        assert left is (CODE.CANCELLED if leaves == "cancels" else CODE.DEADLINE_EXCEEDED)
+        assert [keys_answered(calls[number]) for number in (0, 1, 3)] == [[0], [1], [3]]
+        assert server.model.batches == [[0], [1], [3]]
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_health_answers_while_every_place_is_taken(released_model: Path, way_in: str) -> None:
+    """Overload of the model is no reason to restart the server."""
+    with gated_server(released_model, way_in, max_pool_waiting=2, max_waiting=3) as server:
+        calls = [server.ask_and_wait_until_running(0), *(server.ask(key) for key in range(1, 50))]
+        server.wait_until_all_has_arrived()
+        server.model.open_gate()
+        assert {outcome(call) for call in calls} == {CODE.OK, CODE.UNAVAILABLE}
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_a_model_failure_tells_its_callers_nothing_but_an_incident(released_model: Path, way_in: str) -> None:
+    """The reason is in the log; the caller gets INTERNAL and the number to ask for."""
+    with gated_server(released_model, way_in) as server:
+        server.model.open_gate()
+        server.model.failing = {7}
+        with pytest.raises(grpc.RpcError) as caught:
+            server.ask(7).result()
+        assert caught.value.code() is CODE.INTERNAL  # type: ignore[attr-defined]
+        assert "incident" in caught.value.details()  # type: ignore[attr-defined]
+        assert "secret" not in caught.value.details()  # type: ignore[attr-defined]
+        assert keys_answered(server.ask(8)) == [8]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One caller: how many images it sends, and what becomes of it."""
+
+    images: int
+    fate: str
+
+
+plans = st.lists(
+    st.builds(Plan, st.integers(1, 5), st.sampled_from(["stays", "stays", "stays", "cancels", "expires", "fails"])),
+    max_size=14,
+)
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(callers=plans, max_batch_images=st.integers(1, 8), places=st.integers(1, 16))
+def test_every_caller_gets_its_own_answer_or_one_defined_error(
+    released_model: Path, way_in: str, callers: list[Plan], max_batch_images: int, places: int
+) -> None:
+    """For any arrivals, cancellations, expiries, failures and limits; nothing is lost, mixed up or run twice."""
+    room = {"max_waiting": places, "max_pool_waiting": places}
+    with gated_server(released_model, way_in, max_batch_images=max_batch_images, **room) as server:
+        keys = [list(range(10 * number, 10 * number + caller.images)) for number, caller in enumerate(callers, 1)]
+        server.model.failing = {own[0] for own, caller in zip(keys, callers, strict=True) if caller.fate == "fails"}
+        first = server.ask_and_wait_until_running(0)
+        calls = _send(server, callers, keys)
+        server.model.open_gate()
+
+        assert outcome(first) is CODE.OK
+        outcomes = [outcome(call) for call in calls]
+        _check_outcomes(server, callers, keys, outcomes)
+        for own, call, code in zip(keys, calls, outcomes, strict=True):
+            if code is CODE.OK:
+                assert keys_answered(call) == own
+        _check_batches(server, way_in, keys, max_batch_images)
+        assert keys_answered(server.ask(60000)) == [60000]
+
+
+def _send(server: GatedServer, callers: list[Plan], keys: list[list[int]]) -> "list[grpc.Future[object]]":
+    calls: list[grpc.Future[object]] = []
+    for caller, own in zip(callers, keys, strict=True):
+        calls.append(server.ask(*own, timeout_s=SHORT_DEADLINE_S if caller.fate == "expires" else 20))
+    server.wait_until_all_has_arrived()
+    for caller, call in zip(callers, calls, strict=True):
+        if caller.fate == "cancels":
+            call.cancel()
+        if caller.fate == "expires":
+            outcome(call)
+    server.wait_until_all_has_arrived()
+    return calls
+
+
+def _check_outcomes(
+    server: GatedServer, callers: list[Plan], keys: list[list[int]], outcomes: list[grpc.StatusCode]
+) -> None:
+    allowed = {
+        "stays": {CODE.OK, CODE.UNAVAILABLE, CODE.INTERNAL},
+        "cancels": {CODE.CANCELLED, CODE.UNAVAILABLE},
+        "expires": {CODE.DEADLINE_EXCEEDED, CODE.UNAVAILABLE},
+        "fails": {CODE.INTERNAL, CODE.UNAVAILABLE},
+    }
+    run = {key for batch in server.model.batches for key in batch}
+    failed = {key for batch in server.model.batches if server.model.failing & {*batch} for key in batch}
+    for caller, own, code in zip(callers, keys, outcomes, strict=True):
+        assert code in allowed[caller.fate], (caller, code)
+        assert (code is CODE.INTERNAL) == (own[0] in failed)
+        # What was cancelled, late or refused before the model was free has cost it nothing.
+        assert (own[0] in run) == (code in (CODE.OK, CODE.INTERNAL))
+
+
+def _check_batches(server: GatedServer, way_in: str, keys: list[list[int]], max_batch_images: int) -> None:
+    batches = server.model.batches
+    run = [key for batch in batches for key in batch]
+    assert len(run) == len(set(run))
+    whole = [own for own in [[0], *keys] if own[0] in run]
+    if way_in == "ordinary":  # each call runs alone, in the order in which its handler's thread got to the pool
+        assert sorted(batches) == sorted(whole)
+        return
+    assert all(len(batch) <= max_batch_images or batch in whole for batch in batches)
+    plain = [key for own in whole if len(own) <= max_batch_images for key in own]
+    assert [key for key in run if key in plain] == plain
