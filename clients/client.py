@@ -9,7 +9,7 @@ sets the terms of a call, and errors.py turns every failure into its class.
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from typing import Self
 
 import grpc
@@ -70,7 +70,7 @@ class Client(Terms):
 
     def classify_stream(
         self, images: Iterable[Images], *, feature_maps: Sequence[str] = (), timeout_s: float | None = None
-    ) -> Iterator[Classification]:
+    ) -> Generator[Classification, None, None]:
         """Classifies a flow of inputs over one call, and gives one result per input, in order.
 
         Results come while inputs still go out: gRPC takes the inputs in a thread of its own. What an input or
@@ -136,7 +136,7 @@ class AsyncClient(Terms):
         *,
         feature_maps: Sequence[str] = (),
         timeout_s: float | None = None,
-    ) -> AsyncIterator[Classification]:
+    ) -> AsyncGenerator[Classification, None]:
         """Classifies a flow of inputs over one call, in order; see `Client.classify_stream`."""
         source = SourceFailure()
 
