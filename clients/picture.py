@@ -4,6 +4,7 @@ The maps of a layer form one mosaic on one colour scale, so that they can be com
 and blue negative. Importing matplotlib takes long: whoever needs no picture must not import this module.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,15 @@ _POSITIVE = LinearSegmentedColormap.from_list("positive", ["#f7f7f7", "#d6604d",
 
 
 def save(result: Classification, path: Path, *, title: str) -> None:
-    """Writes the picture of `figure_of` to a file, in the format that the path ends in: png, pdf, svg.
+    """Writes the picture of `figure_of` to a file, in the format that the path ends in: png, pdf, svg; else png.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: matplotlib does not know that format.
     """
-    figure_of(result, title=title).savefig(path)
+    content = io.BytesIO()  # given a path without an ending, matplotlib would write to another path
+    figure_of(result, title=title).savefig(content, format=path.suffix.removeprefix(".") or "png")
+    path.write_bytes(content.getvalue())
 
 
 def figure_of(result: Classification, *, title: str) -> Figure:
