@@ -1,18 +1,17 @@
 """The command `lenet`: asks a server from the terminal.
 
-Answers go to stdout and failures to stderr, one line each, never a traceback. What failed is remembered for the
-exit status, so that one bad file does not stop the others.
+Answers go to stdout and failures to stderr, one line each, never a traceback. A command asks, hands what it got to
+report.py for the wording, and returns its exit status.
 """
 
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import cyclopts
 from cyclopts import Parameter
@@ -21,11 +20,11 @@ from cyclopts.validators import Number
 from clients import report
 from clients.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from clients.client import Client
-from clients.errors import InvalidInput, LenetError
 from clients.messages import Classification
+from clients.outcome import INTERRUPTED, NO_SERVER, OK, PIPE_CLOSED, REFUSED, USAGE, Failures, complain, reason
 
-OK, REFUSED, USAGE, NO_SERVER = 0, 1, 2, 3
-INTERRUPTED, PIPE_CLOSED = 130, 141  # what shells report of a program that SIGINT or SIGPIPE ended
+# A file, the answer for it or None, and why there is none.
+Answer: TypeAlias = tuple[str, Classification | None, str | None]
 
 app = cyclopts.App(
     name="lenet",
@@ -76,22 +75,13 @@ def classify(files: Annotated[list[str], _PICTURES], /, *, options: Options = Op
     files
         PNG or JPEG files of one digit each; - is standard input.
     """
-    failures = _Failures()
-    answers: list[tuple[str, Classification | None, str | None]] = []
-    width = max(map(len, files))
+    failures = Failures()
     with options.client() as client:
-        for file in files:
-            answer = None
-            if failures.status != NO_SERVER:  # else the next file would only wait for it again
-                with failures.reported(file):
-                    answer = client.classify(_picture(file))
-            if answer and not options.json:
-                if not any(earlier for _, earlier, _ in answers):
-                    print(report.classification_header(width))
-                print(report.classification_row(width, file, answer), flush=True)
-            answers.append((file, answer, failures.last))
-    if options.json:
-        _print_json({"results": [report.classification_json(*each) for each in answers]})
+        answers = _answers(client, files, failures)
+        if options.json:
+            _print_json({"results": [report.classification_json(*each) for each in answers]})
+        else:
+            _print_rows(answers, max(map(len, files)))
     return failures.status
 
 
@@ -112,7 +102,7 @@ def features(
     output
         The picture to write; its ending decides the format: png, pdf or svg.
     """
-    failures = _Failures()
+    failures = Failures()
     answer = None
     with failures.reported(file), options.client() as client:
         layers = [layer.name for layer in client.describe().layers if layer.has_feature_map]
@@ -135,7 +125,7 @@ def features(
 @app.command
 def describe(*, options: Options = Options()) -> int:
     """Describes the model that is being served: layers, accuracy, limits, and what it runs on."""
-    failures = _Failures()
+    failures = Failures()
     model = None
     with failures.reported(), options.client() as client:
         model = client.describe()
@@ -151,7 +141,7 @@ def health(*, options: Options = Options()) -> int:
     """Tells whether the server is ready; the exit status is 0 only if it says SERVING, else 3."""
     from clients.health import check  # needs a package that nothing else here needs
 
-    failures = _Failures()
+    failures = Failures()
     status = None
     with failures.reported():
         status = check(options.server, timeout_s=options.timeout_s)
@@ -174,7 +164,7 @@ def main(tokens: list[str] | None = None) -> int:
         if sys.stdout:
             sys.stdout.flush()  # here a closed pipe can still be caught; when Python exits it no longer can
     except cyclopts.CycloptsError as error:
-        return _complain(f"{error} (lenet --help tells more)", USAGE)
+        return complain(f"{error} (lenet --help tells more)", USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
@@ -182,46 +172,27 @@ def main(tokens: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes when it exits
         if isinstance(error, BrokenPipeError):
             return PIPE_CLOSED
-        return _complain(f"{error.filename or 'standard output'}: {_reason(error)}", REFUSED)
+        return complain(f"{error.filename or 'standard output'}: {reason(error)}", REFUSED)
     return int(status)
 
 
-@dataclass
-class _Failures:
-    """Reports failures as they happen, and remembers what the exit status must say.
-
-    Attributes:
-        status: the worst so far, as an exit status.
-        last: the text of the failure of the latest attempt; None if that went well.
-    """
-
-    status: int = OK
-    last: str | None = None
-
-    @contextmanager
-    def reported(self, subject: str = "") -> Iterator[None]:
-        """Guards one attempt; `subject` is the file that it is about."""
-        self.last = None
-        try:
-            yield
-        except (InvalidInput, OSError, ValueError) as error:
-            self._add(_reason(error), REFUSED, subject)
-        except LenetError as error:
-            self._add(_reason(error), NO_SERVER)
-
-    def _add(self, reason: str, status: int, subject: str = "") -> None:
-        self.last = f"{subject}: {reason}" if subject else reason
-        self.status = max(self.status, status)
-        _complain(self.last, status)
+def _answers(client: Client, files: list[str], failures: Failures) -> Iterator[Answer]:
+    for file in files:
+        answer = None
+        if failures.status != NO_SERVER:  # else this file would only wait for the server again
+            with failures.reported(file):
+                answer = client.classify(_picture(file))
+        yield file, answer, failures.last
 
 
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _complain(text: str, status: int) -> int:
-    print("lenet:", " ".join(text.split()), file=sys.stderr)
-    return status
+def _print_rows(answers: Iterator[Answer], file_width: int) -> None:
+    header: str | None = report.classification_header(file_width)
+    for file, answer, _ in answers:
+        if answer:
+            if header:
+                print(header)
+                header = None
+            print(report.classification_row(file_width, file, answer), flush=True)
 
 
 def _picture(file: str) -> str | bytes:
