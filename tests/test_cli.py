@@ -55,7 +55,8 @@ def lenet(*arguments: str | Path, server: str = "", stdin: bytes = b"") -> subpr
 
 
 def environment(server: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LENET_")}
+    """This process's, without settings, and with the buffering of output that users have."""
+    inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("LENET_", "PYTHONUNBUFFERED"))}
     return inherited | ({"LENET_SERVER": server} if server else {})
 
 
@@ -111,6 +112,7 @@ def test_a_file_that_is_refused_does_not_stop_the_others(server: ServerProcess, 
 
 def test_the_server_is_named_by_flag_or_environment(server: ServerProcess, nobody: str, pictures: Path) -> None:
     """The flag wins."""
+    assert lenet("classify", pictures / "1.png", server=server.target).returncode == 0
     assert lenet("classify", pictures / "1.png", "--server", server.target, server=nobody).returncode == 0
     assert lenet("classify", pictures / "1.png", "--server", nobody, server=server.target).returncode == 3
 
