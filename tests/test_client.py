@@ -396,7 +396,7 @@ def test_a_server_that_never_answers_costs_the_timeout(ask: Ask, timeout_s: floa
         start = time.monotonic()
         with pytest.raises(DeadlineExceeded, match=target) as raised:
             ask(target, "classify", BLANK, timeout_s=timeout_s)
-    assert timeout_s * 0.9 < time.monotonic() - start < timeout_s + 1
+    assert timeout_s * 0.9 < time.monotonic() - start < timeout_s + 2  # the machine may be busy
     assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
