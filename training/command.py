@@ -16,6 +16,7 @@ def run(app: App) -> NoReturn:
     """Runs the command on this process's arguments and exits with its status."""
     logging.basicConfig(format="%(message)s")
     name = app.name[0]
+    app.suppress_keyboard_interrupt = False  # cyclopts would end without a word
     try:
         app(exit_on_error=False, result_action="return_value")
     except CycloptsError:

@@ -42,6 +42,7 @@ def check_parity(network: ServedLeNet5, directory: Path, images: Tensor) -> Pari
 
     Raises ExportError, which names the file and the output, where a class or more than a tolerance differs.
     """
+    _check_kernels(network, directory)
     readers = {TORCHSCRIPT: torchscript(directory), ONNX: onnx_runtime(directory), KERNELS: conv1_by_hand(directory)}
     worst = dict.fromkeys(ServedOutputs._fields, 0.0)
     for batch in (images, images[:1]):
@@ -52,6 +53,13 @@ def check_parity(network: ServedLeNet5, directory: Path, images: Tensor) -> Pari
                 worst[output] = max(worst[output], _difference(file, output, found, expected[output]))
     probability_difference = worst.pop("probabilities")
     return Parity(len(images), probability_difference, max(worst.values()))
+
+
+def _check_kernels(network: ServedLeNet5, directory: Path) -> None:
+    with np.load(directory / KERNELS, allow_pickle=False) as kernels:
+        for name, weights in network.state_dict().items():
+            if not np.array_equal(kernels[name], weights.numpy()):
+                raise _disagreement(KERNELS, f"another {name}", "the same bits")
 
 
 def onnx_runtime(directory: Path) -> Runner:

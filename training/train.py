@@ -82,8 +82,8 @@ def learn(mnist: Mnist, recipe: Recipe, console: Console) -> tuple[LeNet5, dict[
 
 
 def hold_out(mnist: Mnist, validation_images: int) -> tuple[Split, Split]:
-    """Splits the training images: the last ones, at most a tenth of them, are for validation."""
-    cut = len(mnist.train_labels) - min(validation_images, len(mnist.train_labels) // 10)
+    """Splits the training images: the last ones, at most a twentieth of them, are for validation."""
+    cut = len(mnist.train_labels) - min(validation_images, len(mnist.train_labels) // 20)
     images, labels = mnist.train_images, mnist.train_labels
     return Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:])
 
