@@ -30,7 +30,9 @@ log = logging.getLogger("lenet-serve")
 
 # Threads for calls that do no work: health, reflection, DescribeModel.
 LIGHT_CALLS = 16
-POLL_S = 0.005
+REFUSAL_S = 0.25
+SIGNAL_POLL_S = 0.1
+ANSWER_POLL_S = 0.005
 
 
 class Server:
@@ -90,9 +92,10 @@ class Server:
         """Drains and stops; False if calls had to be cut off because the grace period was over."""
         self._health.enter_graceful_shutdown()
         time.sleep(self._settings.drain_delay_s)
-        # Refused by us, a new call hears UNAVAILABLE; from a C core that is shutting down it would hear CANCELLED,
-        # which clients do not retry. So C core is stopped last, and at once.
+        # Refused by us, a new call hears UNAVAILABLE; a call that reaches a C core that is shutting down hears
+        # CANCELLED, which clients do not retry. So C core is stopped last, when callers have heard and back off.
         self._draining.set()
+        time.sleep(REFUSAL_S)
         drained = self._wait_for_answers()
         self._server.stop(0).wait()
         if self._lane:
@@ -105,7 +108,7 @@ class Server:
         while self._handlers.unanswered or (self._lane and self._lane.unanswered):
             if time.monotonic() > cut_off_at:
                 return False
-            time.sleep(POLL_S)
+            time.sleep(ANSWER_POLL_S)
         return True
 
     def _make_server(self) -> grpc.Server:
@@ -161,7 +164,10 @@ def serve(settings: Settings = Settings()) -> int:
     server.start()
     # Whoever started this process reads the port from this line.
     print(f"lenet-serve: ready on {settings.host}:{server.port}", flush=True)
-    stop.wait()
+    # Not one long wait: if the kernel hands the signal to a thread of gRPC or ONNX Runtime, Python runs its handler
+    # when the main thread next wakes.
+    while not stop.wait(SIGNAL_POLL_S):
+        pass
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
     log.info("stopping")

@@ -1,0 +1,68 @@
+# Every target installs what it needs into .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test serve train export lint format proto bench compose-test constraints clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .venv/light ## classify drawn digits with the released model, without torch
+	$(BIN)/python -m clients.demo
+
+test: .venv/dev ## run all tests
+	$(BIN)/python -m pytest
+
+serve: .venv/light ## serve the newest model in the foreground
+	$(BIN)/lenet-serve
+
+train: .venv/train ## train LeNet5 on MNIST into runs/latest
+	$(BIN)/lenet-train $(TRAIN_FLAGS)
+
+export: .venv/train ## export runs/latest as the next version under models/lenet5
+	$(BIN)/lenet-export
+
+lint: .venv/dev ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev ## mend style and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: .venv/dev ## compile the contract into the code beside it
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto \
+	  --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto lenet/v1/digits.proto
+
+bench: .venv/dev ## measure against a grpc.aio server, side by side (needs h2load)
+	$(BIN)/python -m benchmarks.versus_aio
+
+compose-test: .venv/light ## start the compose file on a real Docker engine, ask it, stop it
+	$(BIN)/python -m tests.compose
+
+constraints: ## pin the versions that `make test` installs now
+	rm -rf .venv
+	$(MAKE) .venv/dev PIP_INSTALL="$(BIN)/pip install --quiet"
+	{ grep '^#' constraints.txt; $(BIN)/pip freeze --exclude-editable | grep -v '^nvidia-\|^cuda-'; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove everything that the targets made, except trained models
+	rm -rf .venv out build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/light: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP_INSTALL) --editable '.[serving,cli]'
+	@touch $@
+
+.venv/train: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP_INSTALL) --editable '.[train]'
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ .venv/light .venv/train
