@@ -40,8 +40,8 @@ proto: .venv/dev ## compile the contract into the code beside it
 bench: .venv/dev ## measure against a grpc.aio server, side by side (needs h2load)
 	$(BIN)/python -m benchmarks.versus_aio
 
-compose-test: .venv/light ## start the compose file on a real Docker engine, ask it, stop it
-	$(BIN)/python -m tests.compose
+compose-test: .venv/light ## start the compose file on a real Docker engine, ask the server, stop it
+	deploy/compose-test.sh
 
 constraints: ## pin the versions that `make test` installs now
 	rm -rf .venv
