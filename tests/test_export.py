@@ -42,10 +42,10 @@ SHAPES = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with data and a trained run."""
     directory = tmp_path_factory.mktemp("place")
-    mnist = part_of(offline_sample(), train=2000, test=500)
-    write_mnist(directory / "mnist", mnist)
+    mnist = load_mnist(write_mnist(directory / "mnist", part_of(offline_sample(), train=2000, test=500)))
     run_dir = directory / "runs" / "latest"
     runs.prepare(run_dir)
+    torch.set_num_threads(1)  # small batches gain nothing from more, and lose where other programs run
     runs.save(run_dir, *learn(mnist, Recipe(epochs=4, batch=32), Console(quiet=True)))
     return directory
 
