@@ -18,6 +18,6 @@ def check(target: str, *, timeout_s: float) -> str:
         LenetError: the server could not be asked.
     """
     with failures_of(target), grpc.insecure_channel(target) as channel:
-        ask = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its types leave methods out
+        ask = health_pb2_grpc.HealthStub(channel).Check
         reply = ask(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -91,7 +92,7 @@ class GatedServer:
 
 
 @contextmanager
-def gated_server(model_dir: Path, way_in: str, **settings: int) -> Iterator[GatedServer]:
+def gated_server(model_dir: Path, way_in: str, **settings: Any) -> Iterator[GatedServer]:
     """Starts a server for one way in, and checks that it drains at the end."""
     chosen = Settings(port=0, lane=way_in == "lane", drain_delay_s=0, pool_threads=1, reflection=False, **settings)
     model, stop = GatedModel(), threading.Event()

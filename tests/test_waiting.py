@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 import pytest
@@ -11,26 +12,29 @@ from gated import GatedServer, gated_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lenet.v1.digits_pb2 import ClassifyResponse
+
 CODE = grpc.StatusCode
+Call: TypeAlias = "grpc.Future[ClassifyResponse]"
 SHORT_DEADLINE_S = 0.2
 
 
-def outcome(call: "grpc.Future[object]") -> grpc.StatusCode:
+def outcome(call: Call) -> grpc.StatusCode:
     """The status with which a call ended."""
     try:
         call.result(20)
     except grpc.FutureCancelledError:
         return CODE.CANCELLED
     except grpc.RpcError as error:
-        code = error.code()  # type: ignore[attr-defined]
+        code = error.code()
         assert isinstance(code, CODE)
         return code
     return CODE.OK
 
 
-def keys_answered(call: "grpc.Future[object]") -> list[int]:
+def keys_answered(call: Call) -> list[int]:
     """The images that the answer of a call is about."""
-    return [round(value) for value in call.result().probabilities[::10]]  # type: ignore[attr-defined]
+    return [round(value) for value in call.result().probabilities[::10]]
 
 
 def test_calls_that_wait_for_the_model_are_answered_in_one_batch(released_model: Path) -> None:
@@ -105,9 +109,9 @@ def test_a_model_failure_tells_its_callers_nothing_but_an_incident(released_mode
         server.model.failing = {7}
         with pytest.raises(grpc.RpcError) as caught:
             server.ask(7).result()
-        assert caught.value.code() is CODE.INTERNAL  # type: ignore[attr-defined]
-        assert "incident" in caught.value.details()  # type: ignore[attr-defined]
-        assert "secret" not in caught.value.details()  # type: ignore[attr-defined]
+        assert caught.value.code() is CODE.INTERNAL
+        assert "incident" in str(caught.value.details())
+        assert "secret" not in str(caught.value.details())
         assert keys_answered(server.ask(8)) == [8]
 
 
@@ -150,8 +154,8 @@ def test_every_caller_gets_its_own_answer_or_one_defined_error(
         assert keys_answered(server.ask(60000)) == [60000]
 
 
-def _send(server: GatedServer, callers: list[Plan], keys: list[list[int]]) -> "list[grpc.Future[object]]":
-    calls: list[grpc.Future[object]] = []
+def _send(server: GatedServer, callers: list[Plan], keys: list[list[int]]) -> list[Call]:
+    calls: list[Call] = []
     for caller, own in zip(callers, keys, strict=True):
         calls.append(server.ask(*own, timeout_s=SHORT_DEADLINE_S if caller.fate == "expires" else 20))
     server.wait_until_all_has_arrived()
