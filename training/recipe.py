@@ -1,7 +1,7 @@
 """The default recipe of a training run, as one frozen object; its fields are the flags of `lenet-train`.
 
-Chosen on the last 5,000 training images, never on the test set. A network of this size needs no batch norm here: it
-costs a fifth of the time and bought no accuracy.
+Chosen on the last 5,000 training images, never on the test set. There is no batch norm: in the same time it
+brought this network no further (one seed each: 99.42 % with it, 99.44 % without).
 """
 
 from dataclasses import dataclass
