@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,11 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 READY_S = 20
 WAYS_IN = ("lane", "ordinary")
+
+
+def pytest_configure() -> None:
+    """Undoes what a shell does to its background jobs: they, and the processes of these tests, would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
