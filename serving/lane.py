@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 
 from serving.pool import CallerGone, Pool, Refused
-from serving.service import DigitClassifier, Request, status_of
+from serving.service import DigitClassifier, InvalidRequest, Request, status_of
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Lane:
         """Puts a call where it will be answered, now that its message has come; None if it never will."""
         try:
             if message is None:
-                raise CallerGone("the call ended before its message came")
+                raise InvalidRequest("the call ended without a message; expected one lenet.v1.ClassifyRequest")
             request = self._classifier.read(message)
             if request.is_plain and len(request.images) <= self._max_batch_images:
                 self._plain.append((call, request))

@@ -90,6 +90,9 @@ def _open_session(graph: bytes, provider: Provider, intra_op_threads: int) -> An
             "install the `gpu` extra in place of `serving`, or use --provider auto"
         )
     wanted = [CPU] if provider == "cpu" or CUDA not in available else [CUDA, CPU]
+    if CUDA in wanted:
+        # The CUDA and cuDNN that came as wheels are found only if they are loaded before the session is opened.
+        ort.preload_dlls(directory="")
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
