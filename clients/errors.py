@@ -35,7 +35,7 @@ class InvalidInput(LenetError):
 
 
 class Unavailable(LenetError):
-    """Says that no server answers at the target, or that it is overloaded or stopping: UNAVAILABLE."""
+    """Says that no server answers at the target, or that it is overloaded or stopping: UNAVAILABLE, CANCELLED."""
 
 
 class DeadlineExceeded(LenetError):
@@ -50,6 +50,7 @@ _CLASSES: dict[grpc.StatusCode, type[LenetError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
     grpc.StatusCode.RESOURCE_EXHAUSTED: InvalidInput,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # nobody here cancels, so a server that stops did
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
 
@@ -87,7 +88,7 @@ def _message(code: grpc.StatusCode, details: str, target: str) -> str:
         return f"no server answers at {target}; start it with `make serve` or name another one ({details})"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"{target} gave no answer in time ({details})"
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if _CLASSES.get(code) is Unavailable:
         return f"{target} is unavailable: {details}"
     if code in _CLASSES:
         return f"{target} refused the input: {details}"
