@@ -48,7 +48,7 @@ class Server:
         """
         self._settings = settings
         self._stop = stop
-        self._draining = threading.Event()
+        self.draining = threading.Event()
         limits = Limits(
             max_images=settings.max_images,
             max_request_bytes=settings.max_request_bytes,
@@ -67,7 +67,7 @@ class Server:
             self._pool,
             description=description.SerializeToString(),
             max_streams=settings.max_streams,
-            draining=self._draining,
+            draining=self.draining,
         )
         self._handlers.add_to(self._server)
         self._health = health.HealthServicer()
@@ -94,8 +94,8 @@ class Server:
         self._health.enter_graceful_shutdown()
         time.sleep(self._settings.drain_delay_s)
         # Refused by us, a new call hears UNAVAILABLE; a call that reaches a C core that is shutting down hears
-        # CANCELLED, which clients do not retry. So C core is stopped last, when callers have heard and back off.
-        self._draining.set()
+        # CANCELLED, which few clients retry. So C core is stopped last, when callers have heard and back off.
+        self.draining.set()
         time.sleep(REFUSAL_S)
         drained = self._wait_for_answers()
         self._server.stop(0).wait()
@@ -133,7 +133,7 @@ class Server:
                 self._pool,
                 max_batch_images=self._settings.max_batch_images,
                 max_waiting=self._settings.max_waiting,
-                draining=self._draining,
+                draining=self.draining,
                 on_failure=self._stop.set,
             )
         except LaneUnavailable as error:

@@ -1,6 +1,7 @@
 """Calls that wait: batches, order, refusal, cancellation, deadlines and model failures, for both ways in."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -113,6 +114,24 @@ def test_a_model_failure_tells_its_callers_nothing_but_an_incident(released_mode
         assert "incident" in str(caught.value.details())
         assert "secret" not in str(caught.value.details())
         assert keys_answered(server.ask(8)) == [8]
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_a_stopping_server_answers_what_it_took_and_refuses_the_rest(released_model: Path, way_in: str) -> None:
+    """A call that stands before the model when the stop comes is answered; one that comes later hears why not."""
+    with gated_server(released_model, way_in) as server:
+        taken = server.ask_and_wait_until_running(0)
+        with ThreadPoolExecutor(1) as thread:
+            stopped = thread.submit(server.server.stop)
+            assert server.server.draining.wait(20)
+            late = server.ask(1)
+            server.wait_until_all_has_arrived()
+            server.model.open_gate()
+            assert keys_answered(taken) == [0]
+            assert outcome(late) is CODE.UNAVAILABLE
+            assert "shutting down" in str(late.exception())
+            assert stopped.result(20) is True
+        assert server.model.batches == [[0]]
 
 
 @dataclass(frozen=True)
