@@ -36,5 +36,5 @@ COPY --chown=lenet models models
 USER lenet
 ENV LENET_HOST=0.0.0.0
 EXPOSE 50051
-HEALTHCHECK --interval=5s --timeout=5s --start-period=10s CMD ["lenet", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["lenet", "health"]
 CMD ["lenet-serve"]

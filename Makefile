@@ -4,6 +4,8 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
+# `make -j train export` must still train first.
+.NOTPARALLEL:
 .PHONY: help demo test serve train export lint format proto bench compose-test constraints clean
 
 help: ## show the targets
@@ -46,11 +48,12 @@ compose-test: .venv/light ## start the compose file on a real Docker engine, ask
 constraints: ## pin the versions that `make test` installs now
 	rm -rf .venv
 	$(MAKE) .venv/dev PIP_INSTALL="$(BIN)/pip install --quiet"
-	{ grep '^#' constraints.txt; $(BIN)/pip freeze --exclude-editable | grep -v '^nvidia-\|^cuda-'; } > constraints.new
+	{ grep '^#' constraints.txt; $(BIN)/pip freeze --exclude-editable | grep -v '^nvidia-\|^cuda-' \
+	  | sed 's/^onnxruntime==\(.*\)/&\nonnxruntime-gpu==\1/'; } > constraints.new
 	mv constraints.new constraints.txt
 
-clean: ## remove everything that the targets made, except trained models
-	rm -rf .venv out build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove what the targets installed, built and drew
+	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -38,10 +38,17 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # gRPC retries only a request that it still holds, and by default it holds 256 KiB: 334 images.
     ("grpc.per_rpc_retry_buffer_size", 8 << 20),
+    # What a reply may hold is the server's setting; a client with a limit of its own would refuse what it asked for.
+    ("grpc.max_receive_message_length", -1),
     # By default a client looks for a server that went away as seldom as every two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+
+
+def grpc_timeout(timeout_s: float) -> float | None:
+    """Gives a timeout in seconds in gRPC's form, where None is no limit."""
+    return None if timeout_s == math.inf else timeout_s
 
 
 class Terms:
@@ -62,7 +69,7 @@ class Terms:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s}; expected seconds above 0, or math.inf for no limit")
         with failures_of(self.target):
-            yield None if timeout_s == math.inf else timeout_s
+            yield grpc_timeout(timeout_s)
 
 
 class SourceFailure:

@@ -10,7 +10,7 @@ sets the terms of a call, and errors.py turns every failure into its class.
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
-from typing import Self
+from typing import Self, cast
 
 import grpc
 import grpc.aio
@@ -138,21 +138,15 @@ class AsyncClient(Terms):
         timeout_s: float | None = None,
     ) -> AsyncGenerator[Classification, None]:
         """Classifies a flow of inputs over one call, in order; see `Client.classify_stream`."""
-        source = SourceFailure()
-
-        async def requests() -> AsyncIterator[pb.ClassifyRequest]:
-            with source:
-                async for each in _as_async(images):
-                    yield classify_request(await _in_memory(each), feature_maps)
-
+        # One request at a time: grpc.aio loses the status of a stream that ends while a request is being written.
         with self._call(timeout_s) as timeout:
-            call = self._stub.ClassifyStream(requests(), timeout=timeout)
+            call = self._stub.ClassifyStream(timeout=timeout)
             try:
-                async for reply in call:
-                    yield read_classification(reply)
+                async for each in _as_async(images):
+                    await call.write(classify_request(await _in_memory(each), feature_maps))
+                    yield read_classification(cast(pb.ClassifyResponse, await call.read()))
             finally:
                 call.cancel()
-        source.raise_kept()
 
     async def describe(self, *, timeout_s: float | None = None) -> ModelDescription:
         """Describes the model being served, the hardware it runs on, and the server's limits."""

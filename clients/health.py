@@ -6,6 +6,7 @@ Apart from the client, because it needs a package that the client does not: grpc
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from clients.calls import grpc_timeout
 from clients.errors import failures_of
 
 __all__ = ["check"]
@@ -19,5 +20,5 @@ def check(target: str, *, timeout_s: float) -> str:
     """
     with failures_of(target), grpc.insecure_channel(target) as channel:
         ask = health_pb2_grpc.HealthStub(channel).Check
-        reply = ask(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        reply = ask(health_pb2.HealthCheckRequest(), timeout=grpc_timeout(timeout_s))
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))

@@ -45,7 +45,10 @@ def open_artifact(model_dir: Path) -> Artifact:
 
     Raises ArtifactError if there is none, or if a file is missing or differs from what the card says.
     """
-    directory = _newest_version(model_dir)
+    try:
+        directory = _newest_version(model_dir)
+    except OSError as error:
+        raise ArtifactError(f"cannot look for a model in {model_dir}: {error.strerror}; set --model-dir") from None
     card = _read_card(directory / CARD)
     contents = {name: _read_verified(directory / name, sha256) for name, sha256 in card.sha256.items()}
     return Artifact(directory, card, contents[GRAPH], _read_kernels(directory / KERNELS, contents[KERNELS]))

@@ -65,7 +65,7 @@ def parse_card(content: bytes) -> Card:
         )
     except KeyError as error:
         raise CardError(f"it lacks the key {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CardError(f"it is not of the expected form: {error}") from None
 
 

@@ -1,7 +1,7 @@
 """Decodes one PNG or JPEG file, from anyone, into a grey picture of bounded size.
 
-The header is read first, and what it says is checked before anything is decoded. A large picture is averaged down
-while it is decoded, so that memory and time stay bounded by the limit on pixels.
+The header is read first, and what it says is checked before anything is decoded. A large picture is averaged down at
+once, a JPEG while it is being decoded, so that memory and time stay bounded by the limit on pixels.
 """
 
 import io
@@ -38,7 +38,9 @@ def decode(encoded: bytes, *, max_pixels: int) -> Picture:
             _check_size(*image.size, max_pixels)
             if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
                 raise ImageError("encoded_image is an animated PNG; expected a single picture; send one frame")
-            return np.asarray(_upright(_to_grey(image)), np.float32)
+            grey = _to_grey(image)
+            grey.info["exif"] = image.info.get("exif", b"")
+            return np.asarray(_upright(grey), np.float32)
     except ImageError:
         raise
     except Exception as error:  # Pillow raises many types; its texts hold addresses and are not for callers

@@ -7,8 +7,8 @@ so a batch is as large as the load makes it, without a timer. Pictures, maps and
 This is the only file that touches grpcio's private module `cygrpc`, which `grpc.server` itself is written on. The
 tests run on grpcio 1.85; a version without these names raises LaneUnavailable, and the ordinary handler serves.
 
-Every call that is accepted has exactly three events, or two if it was refused at the door: its message has come (or
-never will), it is closed (answered or cancelled), and its answer has been sent. The lane ends when none is due.
+Every call that is accepted has exactly three events: its message has come (or never will), it is closed (answered or
+cancelled), and its answer has been sent. The lane ends when none is due.
 """
 
 import logging
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 # Calls that C core may hand over while the lane is busy; more wait inside C core until the lane comes round.
 ARMED = 64
-# Between two batches, so that a flood of calls to refuse cannot keep those that were accepted from their answers.
-MAX_EVENTS_PER_ROUND = 1024
+# Between two batches, so that a flood of calls to read or refuse cannot keep those that wait from their answers.
+MAX_DRAIN_S = 0.002
 IDLE_POLL_S = 1.0
 OK = grpc.StatusCode.OK.value[0]
 
@@ -42,10 +42,10 @@ class LaneUnavailable(Exception):
 class _Call:
     """One call in the lane. Its methods are the tags of its events."""
 
-    __slots__ = ("core", "deadline", "gone", "lane")
+    __slots__ = ("core", "deadline", "gone", "lane", "taken")
 
     def __init__(self, lane: "Lane", core: Any, deadline: float) -> None:
-        self.lane, self.core, self.deadline, self.gone = lane, core, deadline, False
+        self.lane, self.core, self.deadline, self.gone, self.taken = lane, core, deadline, False, False
 
     def received(self, event: Any) -> None:
         self.lane.take(self, event.batch_operations[0].message())
@@ -54,10 +54,7 @@ class _Call:
         self.gone = bool(event.batch_operations[0].cancelled())
 
     def sent(self, _event: Any) -> None:
-        self.lane.unanswered -= 1
-
-    def refused(self, _event: Any) -> None:
-        """It never counted."""
+        self.lane.unanswered -= self.taken
 
     def is_wanted(self) -> bool:
         return not self.gone and self.deadline > time.time()
@@ -108,12 +105,14 @@ class Lane:
             self._send_message = cygrpc.SendMessageOperation
             self._send_status = cygrpc.SendStatusFromServerOperation
             self._timed_out = cygrpc.CompletionType.queue_timeout
-            self._core: Any = server._state.server  # type: ignore[attr-defined]
             self._queue: Any = cygrpc.CompletionQueue()
-            self._core.register_completion_queue(self._queue)
-            self._core.register_method(self._method)
+            core: Any = server._state.server  # type: ignore[attr-defined]
+            self._request_call = core.request_registered_call
+            register_queue, register_method = core.register_completion_queue, core.register_method
         except (ImportError, AttributeError, TypeError) as error:
             raise LaneUnavailable(f"grpcio {grpc.__version__}: {error}") from error
+        register_queue(self._queue)
+        register_method(self._method)
 
     def start(self) -> None:
         """Takes calls from now on."""
@@ -137,7 +136,8 @@ class Lane:
             self._on_failure()
 
     def _drain_queue(self) -> None:
-        for _ in range(MAX_EVENTS_PER_ROUND):
+        ends_at = time.monotonic() + MAX_DRAIN_S
+        while not (self._plain and time.monotonic() > ends_at):
             # With something to answer, the poll only looks.
             event = self._queue.poll(0.0 if self._plain else time.time() + IDLE_POLL_S)
             if event.completion_type == self._timed_out:
@@ -150,7 +150,7 @@ class Lane:
 
     def _arm(self) -> None:
         try:
-            self._core.request_registered_call(self._queue, self._queue, self._method, self._accept)
+            self._request_call(self._queue, self._queue, self._method, self._accept)
         except ValueError:  # what cygrpc raises once the server is stopping
             return
         self._due += 1
@@ -162,19 +162,19 @@ class Lane:
         call = _Call(self, event.call, event.call_details.deadline)
         # Operations hold C state of their call: they are never shared between calls.
         call.core.start_server_batch((self._receive_close(0),), call.closed)
-        self._due += 2  # closed, and sent or refused
-        if self._draining.is_set():
-            self._refuse_at_the_door(call, Refused("the server is shutting down; try again elsewhere or later"))
-        elif self.unanswered >= self._max_waiting:
-            self._refuse_at_the_door(call, Refused(f"{self._max_waiting} calls are waiting already; try again"))
-        else:
-            self.unanswered += 1
-            self._due += 1  # received
-            call.core.start_server_batch((self._receive_message(0),), call.received)
+        call.core.start_server_batch((self._receive_message(0),), call.received)
+        self._due += 3  # closed, received, answered
 
     def take(self, call: _Call, message: bytes | None) -> None:
         """Puts a call where it will be answered, now that its message has come; None if it never will."""
         try:
+            if self._draining.is_set():
+                raise Refused("the server is shutting down; try again elsewhere or later")
+            if self.unanswered >= self._max_waiting:
+                raise Refused(f"{self._max_waiting} calls are waiting already; try again")
+            # A call counts from here on, so that one whose message never comes takes no place from others.
+            call.taken = True
+            self.unanswered += 1
             if message is None:
                 raise InvalidRequest("the call ended without a message; expected one lenet.v1.ClassifyRequest")
             request = self._classifier.read(message)
@@ -228,11 +228,6 @@ class Lane:
         call.core.start_server_batch(operations, call.sent)
 
     def _refuse(self, call: _Call, error: BaseException) -> None:
-        call.core.start_server_batch(self._operations_of(error), call.sent)
-
-    def _refuse_at_the_door(self, call: _Call, error: BaseException) -> None:
-        call.core.start_server_batch(self._operations_of(error), call.refused)
-
-    def _operations_of(self, error: BaseException) -> tuple[Any, ...]:
         code, text = status_of(error)
-        return self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0)
+        operations = (self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0))
+        call.core.start_server_batch(operations, call.sent)

@@ -4,8 +4,10 @@ The provider that is reported is the one that the session uses, not the one that
 back to the CPU in silence when CUDA cannot be loaded.
 """
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,7 +56,9 @@ class Runtime:
                 f"CUDA was asked for, but ONNX Runtime runs the model on {self.provider}: check that the driver and "
                 "the CUDA and cuDNN libraries fit this onnxruntime-gpu, or use --provider auto"
             )
-        self.outputs: frozenset[str] = frozenset(output.name for output in self._session.get_outputs())
+        if provider == "auto" and self.provider == CPU and CUDA in ort.get_available_providers():
+            log.warning("CUDA cannot be used, so the model runs on the CPU; --provider cuda shows why")
+        self._output_shapes = {output.name: tuple(output.shape[1:]) for output in self._session.get_outputs()}
         self._check_signature()
 
     def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
@@ -62,22 +66,24 @@ class Runtime:
         probabilities, *maps = self._session.run([PROBABILITIES, *layers], {IMAGES: images})
         return Outputs(probabilities, dict(zip(layers, maps, strict=True)))
 
-    def warm_up(self, batch_sizes: Sequence[int], layers: Sequence[str]) -> None:
-        """Runs the model once for each batch size, and for the maps of `layers`: no caller pays for first-time work.
+    def warm_up(self, batch_sizes: Sequence[int], map_shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Runs the model once for each batch size, and for all maps: no caller pays for first-time work.
 
-        Raises RuntimeUnusable if the model lacks one of the layers.
+        Raises RuntimeUnusable if the maps are not those that the model's card promises, [channels, height, width].
         """
-        if missing := [layer for layer in layers if layer not in self.outputs]:
-            raise RuntimeUnusable(f"the model's card lists {', '.join(missing)}, which its graph does not give")
+        for layer, shape in map_shapes.items():
+            if self._output_shapes.get(layer) != shape:
+                given = self._output_shapes.get(layer, "nothing")
+                raise RuntimeUnusable(f"the model's card promises {layer} as {shape}, its graph gives {given}")
         for n in batch_sizes:
             self.run(np.zeros((n, 28, 28), np.uint8))
-        self.run(np.zeros((1, 28, 28), np.uint8), layers)
+        self.run(np.zeros((1, 28, 28), np.uint8), tuple(map_shapes))
 
     def _check_signature(self) -> None:
         inputs = [(value.name, value.type, value.shape[1:]) for value in self._session.get_inputs()]
-        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or PROBABILITIES not in self.outputs:
+        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or PROBABILITIES not in self._output_shapes:
             raise RuntimeUnusable(
-                f"the model takes {inputs} and gives {sorted(self.outputs)}; "
+                f"the model takes {inputs} and gives {sorted(self._output_shapes)}; "
                 f"expected {IMAGES}, uint8 [n, 28, 28], and {PROBABILITIES} among the outputs"
             )
 
@@ -92,7 +98,8 @@ def _open_session(graph: bytes, provider: Provider, intra_op_threads: int) -> An
     wanted = [CPU] if provider == "cpu" or CUDA not in available else [CUDA, CPU]
     if CUDA in wanted:
         # The CUDA and cuDNN that came as wheels are found only if they are loaded before the session is opened.
-        ort.preload_dlls(directory="")
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            ort.preload_dlls(directory="")
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1

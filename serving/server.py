@@ -76,7 +76,7 @@ class Server:
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        self.port = self._server.add_insecure_port(f"{settings.host}:{settings.port}")
+        self.port = self._server.add_insecure_port(_address(settings.host, settings.port))
 
     @property
     def failed(self) -> bool:
@@ -106,7 +106,7 @@ class Server:
 
     def _wait_for_answers(self) -> bool:
         cut_off_at = time.monotonic() + self._settings.grace_s
-        while self._handlers.unanswered or (self._lane and self._lane.unanswered):
+        while self._handlers.unanswered or (self._lane and self._lane.unanswered and not self._lane.failed):
             if time.monotonic() > cut_off_at:
                 return False
             time.sleep(ANSWER_POLL_S)
@@ -114,7 +114,7 @@ class Server:
 
     def _make_server(self) -> grpc.Server:
         settings = self._settings
-        # The classifier's methods refuse what is too much themselves, so that health always finds a thread.
+        # The classifier's methods refuse what is too much themselves, so that calls of theirs leave threads for health.
         threads = settings.pool_threads + settings.max_pool_waiting + settings.max_streams + LIGHT_CALLS
         options = [
             ("grpc.max_receive_message_length", settings.max_request_bytes),
@@ -165,7 +165,7 @@ def serve(settings: Settings = Settings()) -> int:
         return 1
     server.start()
     # Whoever started this process reads the port from this line.
-    print(f"lenet-serve: ready on {settings.host}:{server.port}", flush=True)
+    print(f"lenet-serve: ready on {_address(settings.host, server.port)}", flush=True)
     # Not one long wait: if the kernel hands the signal to a thread of gRPC or ONNX Runtime, Python runs its handler
     # when the main thread next wakes.
     while not stop.wait(SIGNAL_POLL_S):
@@ -179,10 +179,14 @@ def serve(settings: Settings = Settings()) -> int:
     return 1 if server.failed else 0
 
 
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
 def _open(settings: Settings, stop: threading.Event) -> Server:
     artifact = open_artifact(settings.model_dir)
     runtime = Runtime(artifact.graph, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
-    runtime.warm_up((1, settings.max_batch_images), tuple(artifact.map_shapes))
+    runtime.warm_up((1, settings.max_batch_images), artifact.map_shapes)
     log.info(
         "%s version %s from %s on %s", artifact.card.name, artifact.card.version, artifact.directory, runtime.provider
     )

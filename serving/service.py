@@ -69,9 +69,9 @@ class DigitClassifier:
         if kind is None:
             raise InvalidRequest("no input came: set pixels (n x 784 bytes) or encoded_image (one PNG or JPEG file)")
         images = self._read_pixels(request.pixels)
-        layers = tuple(request.feature_maps)
-        if layers:
-            self._check_layers(layers, images=1 if kind == "encoded_image" else len(images))
+        layers = tuple(request.feature_maps[: len(self._map_shapes) + 1])  # more are wrong whatever they are
+        self._check_layers(layers)
+        self._check_reply_size(layers, images=1 if kind == "encoded_image" else len(images))
         if kind == "encoded_image" and not request.encoded_image:
             raise InvalidRequest("encoded_image is empty; expected one PNG or JPEG file")
         if kind == "pixels" and not len(images):
@@ -112,20 +112,22 @@ class DigitClassifier:
             )
         return np.frombuffer(pixels, np.uint8).reshape(n, 28, 28)
 
-    def _check_layers(self, layers: tuple[str, ...], *, images: int) -> None:
+    def _check_layers(self, layers: tuple[str, ...]) -> None:
         for layer in layers:
             if layer not in self._map_shapes:
                 raise InvalidRequest(
                     f"feature_maps names {layer[:40]!r}; expected one of {', '.join(self._map_shapes)}"
                 )
         if len(set(layers)) < len(layers):
-            raise InvalidRequest(f"feature_maps names a layer twice: {', '.join(layers[:20])}; name each once")
+            raise InvalidRequest(f"feature_maps names a layer twice: {', '.join(layers)}; name each once")
+
+    def _check_reply_size(self, layers: tuple[str, ...], *, images: int) -> None:
         bytes_per_image = ANSWER_BYTES + sum(4 * math.prod(self._map_shapes[layer]) for layer in layers)
         overhead = REPLY_OVERHEAD_BYTES + MAP_OVERHEAD_BYTES * len(layers)
         fitting = max(0, (self._limits.max_reply_bytes - overhead) // bytes_per_image)
         if images > fitting:
             raise InvalidRequest(
-                f"{', '.join(layers)} of {images} images do not fit in a reply of "
+                f"{', '.join(layers) or 'the answers'} of {images} images do not fit in a reply of "
                 f"{self._limits.max_reply_bytes} bytes; at most {fitting} do: split them into several calls"
             )
 

@@ -25,7 +25,10 @@ WAIT_S = 20
 
 
 class GatedModel:
-    """Answers image k (see `pixels_of`) with "probabilities" k, 0, 0, ... and fails for images in `failing`."""
+    """Answers image k (see `pixels_of`) with "probabilities" k, 0, 0, ...
+
+    It fails for images in `failing`, and ends the thread that runs it for images in `fatal`.
+    """
 
     def __init__(self) -> None:
         self._turns = threading.Semaphore(0)
@@ -33,6 +36,7 @@ class GatedModel:
         self.entered = threading.Semaphore(0)
         self.batches: list[list[int]] = []
         self.failing: set[int] = set()
+        self.fatal: set[int] = set()
 
     def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
         """Notes the batch, waits for the gate, answers."""
@@ -42,6 +46,8 @@ class GatedModel:
         assert self._turns.acquire(timeout=WAIT_S)
         if self._is_open:
             self._turns.release()
+        if self.fatal.intersection(keys):
+            raise SystemExit("the end of the thread that runs this")
         if self.failing.intersection(keys):
             raise RuntimeError("the secret reason of a failure")
         probabilities = np.zeros((len(images), 10), np.float32)
@@ -66,8 +72,8 @@ def pixels_of(*keys: int) -> bytes:
 class GatedServer:
     """A started server with a GatedModel, and a channel to it."""
 
-    def __init__(self, model: GatedModel, server: Server) -> None:
-        self.model, self.server = model, server
+    def __init__(self, model: GatedModel, server: Server, stop: threading.Event) -> None:
+        self.model, self.server, self.stop = model, server, stop
         self.channel = grpc.insecure_channel(
             f"127.0.0.1:{server.port}",
             # Its own connection, even if another test's server had the same port.
@@ -98,11 +104,11 @@ def gated_server(model_dir: Path, way_in: str, **settings: Any) -> Iterator[Gate
     model, stop = GatedModel(), threading.Event()
     server = Server(chosen, open_artifact(model_dir), model, provider="none", stop=stop)
     server.start()
-    gated = GatedServer(model, server)
+    gated = GatedServer(model, server, stop)
     try:
         yield gated
     finally:
         model.open_gate()
         assert server.stop(), "the server did not drain"
-        assert not server.failed
+        assert server.failed == bool(model.fatal)
         gated.channel.close()

@@ -45,7 +45,7 @@ def test_the_kernels_are_those_of_lenet5(released_model: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_flipped_byte_of_any_file_is_refused(released_model: Path, data: st.DataObject) -> None:
+def test_any_flipped_byte_of_any_file_that_the_card_lists_is_refused(released_model: Path, data: st.DataObject) -> None:
     """The error names the file."""
     import tempfile
 
@@ -77,6 +77,7 @@ def test_a_missing_file_is_named(model: Path, name: str) -> None:
         ({"files": {"model.onnx": {}, "kernels.npz": {}}}, "lacks the key 'sha256'"),
         ({"layers": [{"name": "conv1"}]}, "lacks the key 'kind'"),
         ({"layers": 5}, "not of the expected form"),
+        ({"evaluation": {"test_set": "MNIST", "test_images": float("inf")}}, "not of the expected form"),
         ({"evaluation": {"test_set": "MNIST", "test_images": "all"}}, "not of the expected form"),
     ],
 )
@@ -109,10 +110,13 @@ def test_cuda_that_is_not_there_is_refused_and_not_replaced(released_model: Path
         Runtime(graph, provider="cuda")
 
 
-def test_a_card_with_a_layer_that_the_graph_lacks_is_refused(released_model: Path) -> None:
-    """Before the first caller asks for its maps."""
-    with pytest.raises(RuntimeUnusable, match="conv4"):
-        Runtime(open_artifact(released_model).graph).warm_up((1,), ("conv1", "conv4"))
+@pytest.mark.parametrize("promised", [{"conv4": (6, 28, 28)}, {"conv1": (6, 1, 1)}])
+def test_maps_that_the_graph_does_not_give_as_promised_are_refused(
+    released_model: Path, promised: dict[str, tuple[int, ...]]
+) -> None:
+    """Before the first caller asks for them; the size of replies is reckoned from the promise."""
+    with pytest.raises(RuntimeUnusable, match=f"promises {next(iter(promised))} as"):
+        Runtime(open_artifact(released_model).graph).warm_up((1,), promised)
 
 
 def test_a_run_gives_what_was_asked_for_and_nothing_else(released_model: Path) -> None:

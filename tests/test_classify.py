@@ -2,10 +2,12 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+from conftest import running_server
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -179,6 +181,19 @@ def test_maps_up_to_the_limit_fit_in_a_default_client(stub: digits_pb2_grpc.Digi
     full = ClassifyRequest(pixels=random_images(222), feature_maps=["conv1"])
     reply = stub.Classify(full, timeout=TIMEOUT_S)
     assert 4_000_000 < reply.ByteSize() <= 4 * 2**20
+
+
+def test_a_reply_without_maps_has_the_same_limit(released_model: Path) -> None:
+    """What does not fit is refused before the model runs, and the text says how many images would."""
+    with (
+        running_server("--model-dir", str(released_model), "--max-reply-bytes", "8192") as started,
+        grpc.insecure_channel(started.target) as opened,
+    ):
+        small = digits_pb2_grpc.DigitClassifierStub(opened)
+        with pytest.raises(grpc.RpcError, match=r"the answers of 1000 images do not fit .* at most 174 do"):
+            small.Classify(ClassifyRequest(pixels=random_images(1000)), timeout=TIMEOUT_S)
+        fitting = small.Classify(ClassifyRequest(pixels=random_images(174)), timeout=TIMEOUT_S)
+        assert fitting.ByteSize() <= 8192
 
 
 def test_a_picture_comes_back_as_the_pixels_that_the_model_saw(stub: digits_pb2_grpc.DigitClassifierStub) -> None:

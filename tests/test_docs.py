@@ -59,7 +59,8 @@ def test_the_python_of_the_readme_runs(
 def test_every_make_target_is_in_the_readme_and_every_target_there_exists() -> None:
     """A target is a line of the Makefile with an explanation."""
     explained = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {word for words in re.findall(r"`?make ([a-z -]+)", README) for word in words.split()}
+    commands = re.findall(r"^make ([a-z-]+)|`make ([a-z -]+)`", README, re.MULTILINE)
+    named = {word for command in commands for word in " ".join(command).split()}
     assert len(explained) > 10
     assert explained - named == set()
     assert set(re.findall(r"`make ([a-z-]+)`", README)) - explained == set()

@@ -18,7 +18,7 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("serving", {"torch", "torchvision", "onnx", "onnxscript", "pickle5", "clients", "training"}),
+        ("serving", {"torch", "torchvision", "onnx", "onnxscript", "clients", "training"}),
         ("clients", {"torch", "torchvision", "onnx", "onnxruntime", "serving", "training"}),
         ("training", {"serving", "clients"}),
     ],

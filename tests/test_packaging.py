@@ -47,7 +47,7 @@ def test_the_pinned_versions_are_within_the_ranges() -> None:
     """And everything that the tests need is pinned."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pins = {re.sub("[_.]", "-", name).lower(): version for name, _, version in (line.partition("==") for line in lines)}
-    for requirement in requirements("dev"):
+    for requirement in requirements("dev") + requirements("gpu"):
         assert requirement.specifier.contains(pins[requirement.name]), requirement
 
 

@@ -114,6 +114,16 @@ def test_health_and_reflection_are_served(server: ServerProcess) -> None:
         assert found == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
+def test_it_listens_on_ipv6_by_its_plain_address(released_model: Path) -> None:
+    """The brackets that a colon needs are the server's business; the ready line has them."""
+    with (
+        running_server("--model-dir", str(released_model), "--host", "::1") as started,
+        Client(started.target) as client,
+    ):
+        assert started.target.startswith("[::1]:")
+        assert client.describe().name == "lenet5"
+
+
 def test_reflection_can_be_switched_off(released_model: Path) -> None:
     """The setting that says so does so."""
     with (

@@ -2,7 +2,7 @@
 
     TrainingError
     |-- DataError      MNIST is missing, incomplete or damaged
-    |-- RunError       a training run can't be written, read or continued
+    |-- RunError       a training run can't be written, read
     `-- ExportError    a trained network may not become an artifact
 
 Each text says what was found, what was expected and what to do.
@@ -23,7 +23,7 @@ class DataError(TrainingError):
 
 
 class RunError(TrainingError):
-    """A training run that can't be written, read or continued."""
+    """A training run that can't be written, read."""
 
 
 class ExportError(TrainingError):

@@ -7,7 +7,7 @@ Errors, for every method, as gRPC status codes:
   INVALID_ARGUMENT    the input is wrong; the text says what came, what was expected and what to do
   RESOURCE_EXHAUSTED  the request message is larger than the server accepts (4 MiB by default)
   UNAVAILABLE         too many calls are waiting, or the server is shutting down; safe to retry
-  DEADLINE_EXCEEDED   the caller's deadline passed; the model did not run for it
+  DEADLINE_EXCEEDED   the caller's deadline passed; had the model not begun by then, it did not run
   INTERNAL            the server's own fault; the text holds only an id that is also in its log
 """
 

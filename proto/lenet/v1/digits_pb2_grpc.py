@@ -64,8 +64,8 @@ class DigitClassifierServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClassifyStream(self, request_iterator, context):
-        """Does the same for a flow of requests over one call: one reply per request, in order. A request that is refused
-        ends the stream with its status, and the text says which request it was, counted from 1.
+        """Does the same for a flow of requests over one call: one reply per request, in order. Bad input ends the
+        stream with INVALID_ARGUMENT, and the text says which request it was, counted from 1.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

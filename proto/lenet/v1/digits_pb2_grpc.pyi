@@ -7,7 +7,7 @@ Errors, for every method, as gRPC status codes:
   INVALID_ARGUMENT    the input is wrong; the text says what came, what was expected and what to do
   RESOURCE_EXHAUSTED  the request message is larger than the server accepts (4 MiB by default)
   UNAVAILABLE         too many calls are waiting, or the server is shutting down; safe to retry
-  DEADLINE_EXCEEDED   the caller's deadline passed; the model did not run for it
+  DEADLINE_EXCEEDED   the caller's deadline passed; had the model not begun by then, it did not run
   INTERNAL            the server's own fault; the text holds only an id that is also in its log
 """
 
@@ -44,8 +44,8 @@ class DigitClassifierStub:
     Classify: _grpc.UnaryUnaryMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]
     """Classifies one or more images. The order of the answers is the order of the images."""
     ClassifyStream: _grpc.StreamStreamMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]
-    """Does the same for a flow of requests over one call: one reply per request, in order. A request that is refused
-    ends the stream with its status, and the text says which request it was, counted from 1.
+    """Does the same for a flow of requests over one call: one reply per request, in order. Bad input ends the
+    stream with INVALID_ARGUMENT, and the text says which request it was, counted from 1.
     """
     DescribeModel: _grpc.UnaryUnaryMultiCallable[_digits_pb2.DescribeModelRequest, _digits_pb2.DescribeModelResponse]
     """Describes the model that is being served, and the hardware that it really runs on."""
@@ -58,8 +58,8 @@ class DigitClassifierAsyncStub(DigitClassifierStub):
     Classify: _aio.UnaryUnaryMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Classifies one or more images. The order of the answers is the order of the images."""
     ClassifyStream: _aio.StreamStreamMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]  # type: ignore[assignment]
-    """Does the same for a flow of requests over one call: one reply per request, in order. A request that is refused
-    ends the stream with its status, and the text says which request it was, counted from 1.
+    """Does the same for a flow of requests over one call: one reply per request, in order. Bad input ends the
+    stream with INVALID_ARGUMENT, and the text says which request it was, counted from 1.
     """
     DescribeModel: _aio.UnaryUnaryMultiCallable[_digits_pb2.DescribeModelRequest, _digits_pb2.DescribeModelResponse]  # type: ignore[assignment]
     """Describes the model that is being served, and the hardware that it really runs on."""
@@ -81,8 +81,8 @@ class DigitClassifierServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_digits_pb2.ClassifyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_digits_pb2.ClassifyResponse], _abc.AsyncIterator[_digits_pb2.ClassifyResponse]]:
-        """Does the same for a flow of requests over one call: one reply per request, in order. A request that is refused
-        ends the stream with its status, and the text says which request it was, counted from 1.
+        """Does the same for a flow of requests over one call: one reply per request, in order. Bad input ends the
+        stream with INVALID_ARGUMENT, and the text says which request it was, counted from 1.
         """
 
     @_abc_1.abstractmethod
