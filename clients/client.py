@@ -1,7 +1,7 @@
 """Asks a LeNet server to classify digits: `Client` for plain code, `AsyncClient` for asyncio.
 
-The two differ in `await` and nothing else: messages.py builds every request and reads every reply, calls.py
-sets the terms of a call, and errors.py turns every failure into its class.
+The two differ in `await`, and in that the async stream sends one request at a time: messages.py builds every request
+and reads every reply, calls.py sets the terms of a call, and errors.py turns every failure into its class.
 
     with Client() as client:
         print(client.classify("three.png").digits)

@@ -57,6 +57,9 @@ _CLASSES: dict[grpc.StatusCode, type[LenetError]] = {
 # How gRPC begins the text of an UNAVAILABLE that is its own, when no server was there to say anything.
 _NOBODY_THERE = ("failed to connect", "connections to all backends failing", "dns resolution", "errors resolving")
 
+# What grpc.aio says, as INTERNAL, if a call ends while it is writing: the connection went, or the server stopped.
+_LOST_BY_AIO = "Internal error from Core"
+
 
 class _Failure(Protocol):
     """What grpc's and grpc.aio's errors have in common, which their types do not say."""
@@ -76,7 +79,10 @@ def failures_of(target: str) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         failure = cast(_Failure, error)
-        raise _translated(failure.code(), failure.details() or "", target) from error
+        code, details = failure.code(), failure.details() or ""
+        if details == _LOST_BY_AIO:
+            code = grpc.StatusCode.UNAVAILABLE
+        raise _translated(code, details, target) from error
 
 
 def _translated(code: grpc.StatusCode, details: str, target: str) -> LenetError:

@@ -15,10 +15,10 @@ from torch.nn import functional
 class Distortion:
     """The largest change of each kind; every image draws its own, uniformly, between minus and plus that."""
 
-    rotation_deg: float = 10.0
-    shift_px: float = 2.0
-    scale: float = 0.1
-    shear_deg: float = 5.0
+    rotation_deg: float
+    shift_px: float
+    scale: float
+    shear_deg: float
 
 
 def distort(images: Tensor, strength: Distortion, generator: Generator) -> Tensor:

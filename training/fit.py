@@ -53,7 +53,7 @@ def fit(
 ) -> Iterator[Epoch]:
     """Trains the network in place, one epoch per item; calls `on_step` after every batch.
 
-    Raises RunError as soon as the loss is no longer a number.
+    Raises RunError after an epoch whose loss is no number.
     """
     generator = Generator().manual_seed(recipe.seed)
     epochs, steps = recipe.epochs_for(len(train)), recipe.steps_per_epoch(len(train))
