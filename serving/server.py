@@ -156,8 +156,10 @@ def serve(settings: Settings = Settings()) -> int:
     )
     warnings.filterwarnings("ignore", module="PIL")  # a caller's odd metadata is no news to the operator
     stop = threading.Event()
+    # A handler may run in the middle of `stop.wait`, so it must not want the lock of `stop`.
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     try:
         server = _open(settings, stop)
     except (ArtifactError, RuntimeUnusable, RuntimeError) as error:
@@ -168,7 +170,7 @@ def serve(settings: Settings = Settings()) -> int:
     print(f"lenet-serve: ready on {_address(settings.host, server.port)}", flush=True)
     # Not one long wait: if the kernel hands the signal to a thread of gRPC or ONNX Runtime, Python runs its handler
     # when the main thread next wakes.
-    while not stop.wait(SIGNAL_POLL_S):
+    while not (signals or stop.wait(SIGNAL_POLL_S)):
         pass
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
