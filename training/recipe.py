@@ -10,7 +10,7 @@ from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, Posi
 
 from training.augment import Distortion
 
-_IMAGES_SEEN = 800_000
+_IMAGES_SEEN = 600_000
 _EPOCHS_AT_MOST = 60
 
 
@@ -19,7 +19,7 @@ class Recipe:
     """Everything that decides what a run on given data learns."""
 
     epochs: PositiveInt | None = None
-    """Passes over the training images; by default 14 for all of MNIST and more for fewer images, at most 60."""
+    """Passes over the training images; by default 10 for all of MNIST and more for fewer images, at most 60."""
 
     batch: PositiveInt = 256
     """Images per step."""
