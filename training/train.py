@@ -35,7 +35,7 @@ def train(
     run_dir: Path = runs.LATEST,
     recipe: Annotated[Recipe, Parameter(name="*")] = DEFAULT,
 ) -> None:
-    """Trains LeNet5 on MNIST: one to two minutes on two idle CPU cores, for about 99.4 % of the test set.
+    """Trains LeNet5 on MNIST: about a minute on two CPU cores, for about 99.4 % of the test set.
 
     Writes weights.pt and metrics.json to the run directory, from which lenet-export makes the served artifact.
     Exit status: 0 done, 1 an error in one line, 2 wrong usage, 130 interrupted (nothing is written).
