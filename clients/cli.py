@@ -152,7 +152,7 @@ def health(*, options: Options = Options()) -> int:
     return OK if status == "SERVING" else NO_SERVER
 
 
-app.command("clients.demo:demo", name="demo")
+app.command("clients.demo:demo", name="demo", help="Shows it all at work on drawn digits, with a server of its own.")
 
 
 def main(tokens: list[str] | None = None) -> int:
