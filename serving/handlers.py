@@ -10,7 +10,7 @@ from functools import partial
 import grpc
 
 from lenet.v1 import digits_pb2
-from serving.pool import Pool, Refused
+from serving.pool import SHUTTING_DOWN, Pool, Refused
 from serving.service import DigitClassifier, InvalidRequest, status_of
 
 SERVICE = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"].full_name
@@ -65,7 +65,7 @@ class Handlers:
 
     def _classify(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         if self._draining.is_set():
-            raise Refused("the server is shutting down; try again elsewhere or later")
+            raise Refused(SHUTTING_DOWN)
         request = self._classifier.read(message)
         job = partial(self._classifier.answer, request)
         return self._pool.submit(job, wanted=partial(_is_wanted, context)).result()

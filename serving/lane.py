@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-from serving.pool import CallerGone, Pool, Refused
+from serving.pool import SHUTTING_DOWN, CallerGone, Pool, Refused
 from serving.service import DigitClassifier, InvalidRequest, Request, status_of
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Lane:
         """Puts a call where it will be answered, now that its message has come; None if it never will."""
         try:
             if self._draining.is_set():
-                raise Refused("the server is shutting down; try again elsewhere or later")
+                raise Refused(SHUTTING_DOWN)
             if self.unanswered >= self._max_waiting:
                 raise Refused(f"{self._max_waiting} calls are waiting already; try again")
             # A call counts from here on, so that one whose message never comes takes no place from others.

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+SHUTTING_DOWN = "the server is shutting down; try again elsewhere or later"
+
 T = TypeVar("T")
 
 

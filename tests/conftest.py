@@ -1,5 +1,6 @@
 """Real servers on free ports: one process for the whole session, or one of its own for a test that ends it."""
 
+import gzip
 import os
 import re
 import signal
@@ -110,8 +111,6 @@ def mnist_test_set() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def read_idx(directory: Path, name: str) -> NDArray[np.uint8]:
     """Reads an IDX file of bytes, gzipped or not, independently of the product's own reader."""
-    import gzip
-
     path = directory / name
     content = path.read_bytes() if path.exists() else gzip.decompress((directory / f"{name}.gz").read_bytes())
     dimensions = content[3]
