@@ -25,11 +25,12 @@ class AioClassifier(digits_pb2_grpc.DigitClassifierServicer):
     async def Classify(self, request: ClassifyRequest, context: object) -> ClassifyResponse:  # noqa: N802 - the contract's name
         """Runs the model in the event loop, which is the fastest place for so small a model."""
         images = np.frombuffer(request.pixels, np.uint8).reshape(-1, 28, 28)
-        probabilities = self._runtime.run(images).probabilities
+        outputs = self._runtime.run(images)
         return ClassifyResponse(
-            digits=probabilities.argmax(axis=1).tolist(),
-            probabilities=probabilities.ravel().tolist(),
+            digits=outputs.probabilities.argmax(axis=1).tolist(),
+            probabilities=outputs.probabilities.ravel().tolist(),
             model_version=self._version,
+            unfamiliarity=outputs.unfamiliarity.tolist(),
         )
 
     def ClassifyStream(self, requests: object, context: object) -> None:  # type: ignore[override]  # noqa: N802

@@ -23,8 +23,8 @@ from clients.client import Client
 from clients.messages import Classification
 from clients.outcome import INTERRUPTED, NO_SERVER, OK, PIPE_CLOSED, REFUSED, USAGE, Failures, complain, reason
 
-# A file, the answer for it or None, and why there is none.
-Answer: TypeAlias = tuple[str, Classification | None, str | None]
+# A file, the answer for it or None, whether it is probably no digit, and why there is no answer.
+Answer: TypeAlias = tuple[str, Classification | None, bool, str | None]
 
 app = cyclopts.App(
     name="lenet",
@@ -68,7 +68,7 @@ _PICTURES = Parameter(allow_leading_hyphen=True, validator=_no_options)
 
 @app.command
 def classify(files: Annotated[list[str], _PICTURES], /, *, options: Options = Options()) -> int:
-    """Tells which digit is in each picture.
+    """Tells which digit is in each picture, and whether it is one at all.
 
     Parameters
     ----------
@@ -103,10 +103,12 @@ def features(
         The picture to write; its ending decides the format: png, pdf or svg.
     """
     failures = Failures()
-    answer = None
+    answer, doubted = None, False
     with failures.reported(file), options.client() as client:
-        layers = [layer.name for layer in client.describe().layers if layer.has_feature_map]
+        model = client.describe()
+        layers = [layer.name for layer in model.layers if layer.has_feature_map]
         answer = client.classify(_picture(file), feature_maps=layers)
+        doubted = bool(model.doubts(answer)[0])
     if answer:
         from clients import picture  # matplotlib takes long to import
 
@@ -115,10 +117,11 @@ def features(
     written = str(output) if answer and not failures.last else None
     if options.json:
         shapes = {name: maps.shape for name, maps in answer.feature_maps.items()} if answer else None
-        result = report.classification_json(file, answer, failures.last)
+        result = report.classification_json(file, answer, doubted, failures.last)
         _print_json({**result, "feature_maps": shapes, "picture": written})
     elif answer and written:
-        print(f"{file}: {answer.digits[0]} ({answer.probabilities[0].max():.1%}), maps in {written}")
+        verdict = f" {report.NOT_A_DIGIT}" if doubted else ""
+        print(f"{file}: {answer.digits[0]} ({answer.probabilities[0].max():.1%}){verdict}, maps in {written}")
     return failures.status
 
 
@@ -177,22 +180,26 @@ def main(tokens: list[str] | None = None) -> int:
 
 
 def _answers(client: Client, files: list[str], failures: Failures) -> Iterator[Answer]:
+    model = None
+    with failures.reported():
+        model = client.describe()
     for file in files:
         answer = None
         if failures.status != NO_SERVER:  # else this file would only wait for the server again
             with failures.reported(file):
                 answer = client.classify(_picture(file))
-        yield file, answer, failures.last
+        doubted = bool(model and answer and model.doubts(answer)[0])
+        yield file, answer, doubted, failures.last
 
 
 def _print_rows(answers: Iterator[Answer], file_width: int) -> None:
     header: str | None = report.classification_header(file_width)
-    for file, answer, _ in answers:
+    for file, answer, doubted, _ in answers:
         if answer:
             if header:
                 print(header)
                 header = None
-            print(report.classification_row(file_width, file, answer), flush=True)
+            print(report.classification_row(file_width, file, answer, doubted), flush=True)
 
 
 def _picture(file: str) -> str | bytes:

@@ -30,12 +30,14 @@ class Classification:
         digits: int64 [n], the most probable class of each image.
         probabilities: float32 [n, 10]; each row adds up to 1.
         feature_maps: per layer that was asked for, float32 [n, channels, height, width].
+        unfamiliarity: float32 [n], 0 = like the training digits; above the model's threshold, probably no digit.
         model_version: the version of the model that answered.
         pixels: uint8 [28, 28], what the model saw of an encoded image; None if the input was an array.
     """
 
     digits: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    unfamiliarity: NDArray[np.float32]
     feature_maps: dict[str, NDArray[np.float32]]
     model_version: str
     pixels: NDArray[np.uint8] | None
@@ -91,7 +93,10 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class ModelDescription:
-    """Describes the model being served; `provider` and `fast_lane` tell what it really runs on."""
+    """Describes the model being served; `provider` and `fast_lane` tell what it really runs on.
+
+    `unfamiliarity_threshold` is for `Classification.unfamiliarity`: an image above it is probably no digit.
+    """
 
     name: str
     version: str
@@ -102,6 +107,11 @@ class ModelDescription:
     evaluation: Evaluation
     limits: Limits
     fast_lane: bool
+    unfamiliarity_threshold: float
+
+    def doubts(self, answer: Classification) -> NDArray[np.bool_]:
+        """Tells of each image whether it is probably no digit: [n]. A server that knows no threshold doubts none."""
+        return answer.unfamiliarity > (self.unfamiliarity_threshold or np.inf)
 
 
 def classify_request(images: Images, feature_maps: Sequence[str]) -> pb.ClassifyRequest:
@@ -134,6 +144,7 @@ def read_classification(reply: pb.ClassifyResponse) -> Classification:
     return Classification(
         digits=digits,
         probabilities=np.array(reply.probabilities, dtype=np.float32).reshape(len(digits), -1),
+        unfamiliarity=np.array(reply.unfamiliarity, dtype=np.float32),
         feature_maps={each.layer: _array(each) for each in reply.feature_maps},
         model_version=reply.model_version,
         pixels=np.frombuffer(reply.pixels, np.uint8).reshape(SIDE, SIDE) if reply.pixels else None,
@@ -152,6 +163,7 @@ def read_description(reply: pb.DescribeModelResponse) -> ModelDescription:
         evaluation=Evaluation(**{f: getattr(reply.evaluation, f) for f in Evaluation.__dataclass_fields__}),
         limits=Limits(**{f: getattr(reply.limits, f) for f in Limits.__dataclass_fields__}),
         fast_lane=reply.fast_lane,
+        unfamiliarity_threshold=reply.unfamiliarity_threshold,
     )
 
 

@@ -11,19 +11,23 @@ from clients.messages import Classification, Layer, ModelDescription
 Json: TypeAlias = dict[str, Any]
 
 
+NOT_A_DIGIT = "not a digit?"
+
+
 def classification_header(file_width: int) -> str:
     """Names the columns of `classification_row`."""
     return f"{'file':{file_width}}  digit  probability  second choice"
 
 
-def classification_row(file_width: int, file: str, answer: Classification) -> str:
-    """Tells the answer for one file, on one line."""
+def classification_row(file_width: int, file: str, answer: Classification, doubted: bool) -> str:
+    """Tells the answer for one file, on one line; `doubted` if it is probably no digit."""
     second, first = answer.probabilities[0].argsort()[-2:]
     probabilities = answer.probabilities[0]
-    return f"{file:{file_width}}  {first:5}  {probabilities[first]:11.1%}  {second} ({probabilities[second]:.1%})"
+    row = f"{file:{file_width}}  {first:5}  {probabilities[first]:11.1%}  {second} ({probabilities[second]:.1%})"
+    return f"{row}  {NOT_A_DIGIT}" if doubted else row
 
 
-def classification_json(file: str, answer: Classification | None, error: str | None) -> Json:
+def classification_json(file: str, answer: Classification | None, doubted: bool, error: str | None) -> Json:
     """Tells the answer for one file, or why there is none. `probabilities` are in the order of the digits."""
     probabilities = [round(float(p), 6) for p in answer.probabilities[0]] if answer else None
     return {
@@ -31,6 +35,8 @@ def classification_json(file: str, answer: Classification | None, error: str | N
         "digit": int(answer.digits[0]) if answer else None,
         "probability": max(probabilities) if probabilities else None,
         "probabilities": probabilities,
+        "unfamiliarity": round(float(answer.unfamiliarity[0]), 4) if answer else None,
+        "not_a_digit": doubted if answer else None,
         "model_version": answer.model_version if answer else None,
         "error": error,
     }
@@ -53,6 +59,7 @@ def model_json(model: ModelDescription | None, error: str | None) -> Json:
         "layers": [_layer_json(layer) for layer in model.layers] if model else None,
         "evaluation": vars(model.evaluation) if model else None,
         "limits": vars(model.limits) if model else None,
+        "unfamiliarity_threshold": model.unfamiliarity_threshold if model else None,
         "error": error,
     }
 
@@ -71,6 +78,7 @@ def _model_lines(model: ModelDescription) -> Iterator[str]:
     card, limits = model.evaluation, model.limits
     yield f"accuracy {card.accuracy:.2%} on {card.test_images:,} images ({card.test_set})"
     yield f"nll {card.nll:.4f}, Brier score {card.brier:.4f}, calibration error {card.calibration_error:.4f}"
+    yield f"an image with an unfamiliarity above {model.unfamiliarity_threshold:.2f} is probably no digit"
     yield (
         f"limits: {limits.max_images:,} images and {limits.max_request_bytes:,} bytes a request, "
         f"{limits.max_image_pixels:,} pixels a picture, {limits.max_reply_bytes:,} bytes a reply"

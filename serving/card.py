@@ -47,6 +47,8 @@ class Card:
     classes: tuple[str, ...]
     layers: tuple[Layer, ...]
     evaluation: Evaluation
+    unfamiliarity_threshold: float
+    """In nats; an image above it is probably no digit."""
     sha256: dict[str, str]
     """By file name."""
 
@@ -61,6 +63,7 @@ def parse_card(content: bytes) -> Card:
             classes=tuple(map(str, card["classes"])),
             layers=tuple(map(_parse_layer, card["layers"])),
             evaluation=_parse_evaluation(card["evaluation"]),
+            unfamiliarity_threshold=float(card["unfamiliarity"]["threshold"]),
             sha256={name: str(entry["sha256"]) for name, entry in card["files"].items()},
         )
     except KeyError as error:

@@ -30,6 +30,7 @@ def describe(artifact: Artifact, limits: Limits, *, provider: str, fast_lane: bo
         evaluation=Evaluation(**asdict(card.evaluation)),
         limits=limits,
         fast_lane=fast_lane,
+        unfamiliarity_threshold=card.unfamiliarity_threshold,
     )
 
 

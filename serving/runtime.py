@@ -20,7 +20,7 @@ from serving.settings import Provider
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-IMAGES, PROBABILITIES = "images", "probabilities"
+IMAGES, PROBABILITIES, UNFAMILIARITY = "images", "probabilities", "unfamiliarity"
 
 
 class RuntimeUnusable(Exception):
@@ -33,6 +33,8 @@ class Outputs:
 
     probabilities: NDArray[np.float32]
     """[n, 10]; each row adds up to 1."""
+    unfamiliarity: NDArray[np.float32]
+    """[n]; 0 = like the training digits."""
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The layers that were asked for, each [n, channels, height, width]."""
 
@@ -63,8 +65,10 @@ class Runtime:
 
     def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
         """Classifies images [n, 28, 28], and returns the maps of the named layers as well."""
-        probabilities, *maps = self._session.run([PROBABILITIES, *layers], {IMAGES: images})
-        return Outputs(probabilities, dict(zip(layers, maps, strict=True)))
+        probabilities, unfamiliarity, *maps = self._session.run(
+            [PROBABILITIES, UNFAMILIARITY, *layers], {IMAGES: images}
+        )
+        return Outputs(probabilities, unfamiliarity, dict(zip(layers, maps, strict=True)))
 
     def warm_up(self, batch_sizes: Sequence[int], map_shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Runs the model once for each batch size, and for all maps: no caller pays for first-time work.
@@ -81,10 +85,13 @@ class Runtime:
 
     def _check_signature(self) -> None:
         inputs = [(value.name, value.type, value.shape[1:]) for value in self._session.get_inputs()]
-        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or PROBABILITIES not in self._output_shapes:
+        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or not self._output_shapes.keys() >= {
+            PROBABILITIES,
+            UNFAMILIARITY,
+        }:
             raise RuntimeUnusable(
                 f"the model takes {inputs} and gives {sorted(self._output_shapes)}; "
-                f"expected {IMAGES}, uint8 [n, 28, 28], and {PROBABILITIES} among the outputs"
+                f"expected {IMAGES}, uint8 [n, 28, 28], and {PROBABILITIES} and {UNFAMILIARITY} among the outputs"
             )
 
 

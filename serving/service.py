@@ -24,8 +24,8 @@ from serving.runtime import Model, Outputs
 log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 28 * 28
-# Per image, beside maps: a digit of one byte and ten floats; per map and reply: names, shapes and lengths.
-ANSWER_BYTES, MAP_OVERHEAD_BYTES, REPLY_OVERHEAD_BYTES = 41, 64, 1024
+# Per image, beside maps: a digit of one byte and eleven floats; per map and reply: names, shapes and lengths.
+ANSWER_BYTES, MAP_OVERHEAD_BYTES, REPLY_OVERHEAD_BYTES = 45, 64, 1024
 
 
 class InvalidRequest(ValueError):
@@ -96,7 +96,7 @@ class DigitClassifier:
         replies, start = [], 0
         for request in requests:
             end = start + len(request.images)
-            replies.append(self._pack(Outputs(outputs.probabilities[start:end])))
+            replies.append(self._pack(Outputs(outputs.probabilities[start:end], outputs.unfamiliarity[start:end])))
             start = end
         return replies
 
@@ -147,6 +147,7 @@ class DigitClassifier:
             ],
             model_version=self._version,
             pixels=pixels,
+            unfamiliarity=outputs.unfamiliarity.tolist(),
         ).SerializeToString()
 
 

@@ -52,7 +52,10 @@ class GatedModel:
             raise RuntimeError("the secret reason of a failure")
         probabilities = np.zeros((len(images), 10), np.float32)
         probabilities[:, 0] = keys
-        return Outputs(probabilities, {layer: np.zeros((len(images), 1, 1, 1), np.float32) for layer in layers})
+        unfamiliarity = np.zeros(len(images), np.float32)
+        return Outputs(
+            probabilities, unfamiliarity, {layer: np.zeros((len(images), 1, 1, 1), np.float32) for layer in layers}
+        )
 
     def let_one_run(self) -> None:
         """Opens the gate for one run of the model."""

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 SHAPES = {
     "probabilities": (10,),
     "logits": (10,),
+    "unfamiliarity": (),
     "conv1": (6, 28, 28),
     "pool1": (6, 14, 14),
     "conv2": (16, 10, 10),
@@ -89,12 +90,12 @@ def card(artifact: Path) -> dict[str, Any]:
     return read
 
 
-def test_an_export_is_complete_and_says_so_in_five_lines(artifact: Path, printed: str, card: dict[str, Any]) -> None:
+def test_an_export_is_complete_and_says_so_in_six_lines(artifact: Path, printed: str, card: dict[str, Any]) -> None:
     """Four files, nothing left beside them, no noise of the exporters; readable by whoever may read the folder."""
     names = ["card.json", "kernels.npz", "model.onnx", "model.pt"]
     assert sorted(file.name for file in artifact.iterdir()) == names
     assert [entry.name for entry in artifact.parent.iterdir()] == ["1"]
-    assert len(printed.splitlines()) == 5
+    assert len(printed.splitlines()) == 6
     assert f"{card['evaluation']['accuracy']:.2%} of 500 images right" in printed
     assert printed.splitlines()[-1].startswith("models/lenet5/1: ")
     assert artifact.stat().st_mode == artifact.parent.stat().st_mode
@@ -124,6 +125,9 @@ def test_the_card_says_what_it_was_made_from(card: dict[str, Any], mnist: Mnist)
     assert card["evaluation"]["accuracy"] > 0.5
     assert card["evaluation"]["test_set"] == "another t10k set than MNIST's, from the same directory"
     assert 0 < card["parity"]["max_probability_difference"] <= 1e-5
+    assert card["architecture"]["activation"] == "relu"
+    assert card["training"]["name"] == "default"
+    assert card["unfamiliarity"]["threshold"] > 0
 
 
 def test_no_path_of_this_machine_is_in_the_artifact(artifact: Path, tmp_path: Path) -> None:
@@ -167,7 +171,7 @@ import sys, numpy, torch
 sys.modules["training"] = None  # importing it fails from now on, also where the project is installed
 model = torch.jit.load(sys.argv[1])
 answer = model(torch.from_numpy(numpy.load("images.npy")))
-assert answer._fields == ("probabilities", "logits", "conv1", "pool1", "conv2", "pool2", "conv3")
+assert answer._fields == ("probabilities", "logits", "unfamiliarity", "conv1", "pool1", "conv2", "pool2", "conv3")
 numpy.save("probabilities.npy", answer.probabilities.detach().numpy())
 """
     subprocess.run([sys.executable, "-W", "ignore", "-I", "-c", code, artifact / "model.pt"], cwd=tmp_path, check=True)
@@ -186,9 +190,9 @@ def test_kernels_are_the_weights_of_the_run(artifact: Path, place: Path) -> None
             assert np.array_equal(kernels[name], weights.numpy())
 
 
-def perturbed(network: LeNet5, layer: str) -> ServedLeNet5:
+def perturbed(network: LeNet5, typical: float, layer: str) -> ServedLeNet5:
     """Returns the network with one bias of a layer a little off."""
-    other = ServedLeNet5()
+    other = ServedLeNet5(typical)
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         other.get_parameter(f"{layer}.bias")[0] += 0.01
@@ -204,14 +208,15 @@ def test_a_file_that_disagrees_is_refused(
     """One weight off by 0.01 in any one of the three forms is found, and the file is named."""
     for name in ("model.onnx", "model.pt", "kernels.npz"):
         (tmp_path / name).write_bytes((artifact / name).read_bytes())
-    network, _ = runs.load(place / "runs" / "latest")
-    served = ServedLeNet5()
+    network, metrics = runs.load(place / "runs" / "latest")
+    typical = metrics["familiarity"]["typical"]
+    served = ServedLeNet5(typical)
     served.load_state_dict(network.state_dict())
     check_parity(served, tmp_path, mnist.test_images)
     write = {
         "model.onnx": formats.write_onnx, "model.pt": formats.write_torchscript, "kernels.npz": formats.write_kernels
     }[file]  # fmt: skip
-    write(perturbed(network, layer), tmp_path / file)
+    write(perturbed(network, typical, layer), tmp_path / file)
     with pytest.raises(ExportError, match=rf"^{file} disagrees with PyTorch: .* nothing was exported$"):
         check_parity(served, tmp_path, mnist.test_images)
 

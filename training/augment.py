@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+_FIELD_SIDE = 6  # points at which an elastic field is drawn; between them it is smooth
+
 
 @dataclass(frozen=True)
 class Distortion:
@@ -19,12 +21,16 @@ class Distortion:
     shift_px: float
     scale: float
     shear_deg: float
+    elastic_px: float = 0
+    """Standard deviation of a smooth field by which each part of the image moves on its own."""
 
 
 def distort(images: Tensor, strength: Distortion, generator: Generator) -> Tensor:
     """Returns float images [n, 1, h, w], each rotated, sheared, scaled and shifted; what comes in is 0."""
     maps = _random_maps(images, strength, generator)  # [n, 2, 3]
     grid = functional.affine_grid(maps, list(images.shape), align_corners=False)  # [n, h, w, 2]
+    if strength.elastic_px:
+        grid = grid + _random_fields(images, strength.elastic_px, generator)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
@@ -40,3 +46,10 @@ def _random_maps(images: Tensor, strength: Distortion, generator: Generator) -> 
     x_row = torch.stack([cos * x_scale, (cos * slant - sin) * y_scale, x_shift], dim=1)
     y_row = torch.stack([sin * x_scale, (sin * slant + cos) * y_scale, y_shift], dim=1)
     return torch.stack([x_row, y_row], dim=1)
+
+
+def _random_fields(images: Tensor, deviation_px: float, generator: Generator) -> Tensor:
+    n, _, height, width = images.shape
+    coarse = torch.randn(n, 2, _FIELD_SIDE, _FIELD_SIDE, generator=generator) * deviation_px * 2 / width
+    fields = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)  # [n, 2, h, w]
+    return fields.permute(0, 2, 3, 1)

@@ -23,10 +23,14 @@ def make_card(
     network: LeNet5Layers,
     metrics: dict[str, Any],
     scores: Evaluation,
+    accepted: float,
     parity: Parity,
 ) -> dict[str, Any]:
-    """Returns the card, ready for JSON, of the artifact whose files lie in `directory`."""
-    layers = describe(network)
+    """Returns the card, ready for JSON, of the artifact whose files lie in `directory`.
+
+    `accepted` is the share of test digits whose unfamiliarity is at most the threshold.
+    """
+    layers, recipe = describe(network), metrics["recipe"]
     return {
         "format": FORMAT,
         "name": NAME,
@@ -37,21 +41,26 @@ def make_card(
             "name": "LeNet5",
             "parameters": sum(layer.parameters for layer in layers),
             "multiply_adds": sum(layer.multiply_adds for layer in layers),
-            "activation": "relu",
-            "pooling": "max, before ReLU",
+            "activation": recipe["activation"],
+            "pooling": f"{recipe['pooling']}, before the activation",
         },
         "input": {"name": "images", "dtype": "uint8", "shape": ["n", IMAGE_SIDE, IMAGE_SIDE]},
         "classes": list(CLASSES),
         "layers": [{key: value for key, value in asdict(layer).items() if value is not None} for layer in layers],
         "training": {
-            **metrics["recipe"],
-            **{key: metrics[key] for key in ("train_images", "duration_s", "machine", "libraries")},
+            **recipe,
+            **{key: metrics[key] for key in ("temperature", "train_images", "duration_s", "machine", "libraries")},
         },
         "data": metrics["data"],
         "evaluation": {
             "test_images": scores.images,
             "test_set": metrics["test_set"],
             **{key: value for key, value in asdict(scores).items() if key != "images"},
+        },
+        "unfamiliarity": {
+            "unit": "nats by which the log-sum-exp of the logits falls short of a typical training digit's, at least 0",
+            **{key: metrics["familiarity"][key] for key in ("typical", "threshold")},
+            "test_digits_accepted": accepted,
         },
         "parity": asdict(parity),
         "libraries": {library: version(library) for library in LIBRARIES},

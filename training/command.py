@@ -1,9 +1,10 @@
 """How this package's commands end: one place for their exit statuses and for what stderr shows.
 
-0 done, 1 an error in one line, 2 wrong usage, 130 interrupted.
+0 done, 1 an error in one line, 2 wrong usage, 130 interrupted, 141 nobody reads stdout any more.
 """
 
 import logging
+import os
 import sys
 from typing import NoReturn
 
@@ -19,10 +20,14 @@ def run(app: App) -> NoReturn:
     app.suppress_keyboard_interrupt = False  # cyclopts would end without a word
     try:
         app(exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError:
         sys.exit(2)
     except TrainingError as error:
         sys.exit(f"{name}: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes when it exits
+        sys.exit(141)  # what shells report of a program that SIGPIPE ended
     except KeyboardInterrupt:
         print(f"{name}: interrupted, nothing was written", file=sys.stderr)
         sys.exit(130)

@@ -10,14 +10,17 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from cyclopts import App, Parameter
+from torch import Tensor
 
 from training import command, formats, runs
+from training.calibration import Familiarity
 from training.card import NAME, make_card
 from training.data import Mnist, load_mnist
 from training.errors import ExportError
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import evaluate
 from training.model import LeNet5, ServedLeNet5
 from training.parity import check_parity, onnx_runtime
 
@@ -86,13 +89,15 @@ def next_version(family: Path) -> int:
 
 def report(card: dict[str, Any]) -> str:
     """Says what a card holds, for the terminal."""
-    scores, parity = card["evaluation"], card["parity"]
+    scores, known, parity = card["evaluation"], card["unfamiliarity"], card["parity"]
     return "\n".join(
         (
             f"{card['name']} version {card['version']}, {card['architecture']['parameters']:,} parameters",
             f"test      {scores['accuracy']:.2%} of {scores['test_images']:,} images right ({scores['test_set']})",
             f"          NLL {scores['nll']:.4f}, Brier {scores['brier']:.4f},"
             f" calibration error {scores['calibration_error']:.4f}",
+            f"          {known['test_digits_accepted']:.2%} of them pass for digits"
+            f" (unfamiliarity at most {known['threshold']:.2f})",
             f"parity    PyTorch = TorchScript = ONNX Runtime on {parity['images']:,} images: probabilities within"
             f" {parity['max_probability_difference']:.1e}, maps within {parity['max_map_difference']:.1e}",
         )
@@ -100,22 +105,27 @@ def report(card: dict[str, Any]) -> str:
 
 
 def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any], mnist: Mnist) -> dict[str, Any]:
-    served = ServedLeNet5()
+    recipe, known = metrics["recipe"], Familiarity(**metrics["familiarity"])
+    served = ServedLeNet5(known.typical, recipe["pooling"], recipe["activation"])
     served.load_state_dict(network.state_dict())
     served.eval().requires_grad_(False)
     formats.write_onnx(served, artifact / formats.ONNX)
     formats.write_torchscript(served, artifact / formats.TORCHSCRIPT)
     formats.write_kernels(served, artifact / formats.KERNELS)
     parity = check_parity(served, artifact, mnist.test_images[:PARITY_IMAGES])
-    card = make_card(artifact, version, served, metrics, _score_onnx(artifact, mnist), parity)
+    logits, strangeness = _run_onnx(artifact, mnist.test_images)
+    accepted = (strangeness <= known.threshold).double().mean().item()
+    card = make_card(artifact, version, served, metrics, evaluate(logits, mnist.test_labels), accepted, parity)
     (artifact / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return card
 
 
-def _score_onnx(artifact: Path, mnist: Mnist) -> Evaluation:
+def _run_onnx(artifact: Path, images: Tensor) -> tuple[Tensor, Tensor]:
     run = onnx_runtime(artifact)
-    logits = [torch.from_numpy(run(chunk)["logits"]) for chunk in mnist.test_images.chunk(_CHUNKS)]
-    return evaluate(torch.cat(logits), mnist.test_labels)
+    answers = [run(chunk) for chunk in images.chunk(_CHUNKS)]
+    logits = np.concatenate([answer["logits"] for answer in answers])
+    strangeness = np.concatenate([answer["unfamiliarity"] for answer in answers])
+    return torch.from_numpy(logits), torch.from_numpy(strangeness)
 
 
 def main() -> None:

@@ -3,18 +3,23 @@
 The modules are the only declaration: `describe` walks them, so that the table of layers, the 61,706 parameters and
 the 416,520 multiply-adds can't drift from the network that is trained.
 
-Pooling comes before ReLU, as its author published it. For maximum pooling the order makes no difference to the
-result, and this one applies ReLU to a quarter of the values.
+Pooling comes before the activation, as its author published it. For maximum pooling the order makes no difference to
+the result, and this one activates a quarter of the values; average and strided pooling keep the order. Maximum
+pooling and ReLU are the served network; the others are there to be compared with.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from training.convolution import output_size
 
 IMAGE_SIDE = 28
 CLASSES = tuple("0123456789")
+Pooling = Literal["max", "avg", "strided"]
+Activation = Literal["relu", "tanh"]
+Kind = Literal["convolution", "pooling", "linear"]
 
 
 class Activations(NamedTuple):
@@ -31,26 +36,34 @@ class Activations(NamedTuple):
 class LeNet5Layers(nn.Module):
     """The layers and the way through them, with PyTorch's default initialisation."""
 
-    def __init__(self) -> None:
+    def __init__(self, pooling: Pooling = "max", activation: Activation = "relu") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
-        self.pool1 = nn.MaxPool2d(2)
+        self.pool1 = _pooling(pooling, 6)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.pool2 = nn.MaxPool2d(2)
+        self.pool2 = _pooling(pooling, 16)
         self.conv3 = nn.Conv2d(16, 120, 5)
         self.fc1 = nn.Linear(120, 84)
         self.fc2 = nn.Linear(84, 10)
+        self.activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]()
 
     def activations(self, images: Tensor) -> Activations:
         """Returns every layer's result for float images [n, 1, 28, 28] in 0..1 (0 = background)."""
         conv1 = self.conv1(images)  # [n, 6, 28, 28]
-        pool1 = functional.relu(self.pool1(conv1))  # [n, 6, 14, 14]
+        pool1 = self.activation(self.pool1(conv1))  # [n, 6, 14, 14]
         conv2 = self.conv2(pool1)  # [n, 16, 10, 10]
-        pool2 = functional.relu(self.pool2(conv2))  # [n, 16, 5, 5]
+        pool2 = self.activation(self.pool2(conv2))  # [n, 16, 5, 5]
         conv3 = self.conv3(pool2)  # [n, 120, 1, 1]
-        features = functional.relu(conv3).flatten(1)  # [n, 120]
-        hidden = functional.relu(self.fc1(features))  # [n, 84]
+        features = self.activation(conv3).flatten(1)  # [n, 120]
+        hidden = self.activation(self.fc1(features))  # [n, 84]
         return Activations(self.fc2(hidden), conv1, pool1, conv2, pool2, conv3)
+
+
+def _pooling(kind: Pooling, channels: int) -> nn.Module:
+    """Returns what halves the sides; a strided convolution does it with weights of its own."""
+    if kind == "strided":
+        return nn.Conv2d(channels, channels, 2, stride=2)
+    return {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind](2)
 
 
 class LeNet5(LeNet5Layers):
@@ -66,6 +79,7 @@ class ServedOutputs(NamedTuple):
 
     probabilities: Tensor  # [n, 10]
     logits: Tensor  # [n, 10]
+    unfamiliarity: Tensor  # [n], 0 = like training digits
     conv1: Tensor  # [n, 6, 28, 28]
     pool1: Tensor  # [n, 6, 14, 14]
     conv2: Tensor  # [n, 16, 10, 10]
@@ -74,19 +88,35 @@ class ServedOutputs(NamedTuple):
 
 
 class ServedLeNet5(LeNet5Layers):
-    """What is exported: the same weights under the same names, from bytes to probabilities and maps.
+    """What is exported: the same weights under the same names, from bytes to probabilities, unfamiliarity and maps.
 
     Division by 255 is inside and is the only normalisation, so that zero padding is black background and a client
     has nothing to get wrong.
     """
 
+    def __init__(self, typical: float, pooling: Pooling = "max", activation: Activation = "relu") -> None:
+        """`typical` is the log-sum-exp of the logits of a typical digit, in nats."""
+        super().__init__(pooling, activation)
+        self._typical = typical
+
     def forward(self, images: Tensor) -> ServedOutputs:
         """Returns all outputs for uint8 images [n, 28, 28], 0 = background, 255 = ink."""
         found = self.activations(to_float(images))
-        probabilities = found.logits.softmax(1)
         return ServedOutputs(
-            probabilities, found.logits, found.conv1, found.pool1, found.conv2, found.pool2, found.conv3
+            found.logits.softmax(1),
+            found.logits,
+            unfamiliarity(found.logits, self._typical),
+            found.conv1,
+            found.pool1,
+            found.conv2,
+            found.pool2,
+            found.conv3,
         )
+
+
+def unfamiliarity(logits: Tensor, typical: float) -> Tensor:
+    """Returns by how many nats the log-sum-exp of logits [n, 10] falls short of a typical digit's: [n], at least 0."""
+    return (typical - logits.logsumexp(1)).clamp(min=0)
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -99,7 +129,7 @@ class Layer:
     """One row of the architecture: `shape` is what one image becomes, the counts are for one image."""
 
     name: str
-    kind: Literal["convolution", "pooling", "linear"]
+    kind: Kind
     shape: tuple[int, ...]
     parameters: int = 0
     multiply_adds: int = 0
@@ -108,23 +138,13 @@ class Layer:
     padding: int | None = None
 
 
-def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
-    """Returns `(n + 2p - k) / s + 1`: the side in pixels of what a convolution or a pooling makes.
-
-    Raises ValueError where that isn't a whole number of at least 1.
-    """
-    steps, rest = divmod(size + 2 * padding - kernel_size, stride)
-    if rest or steps < 0:
-        formula = f"({size} + 2*{padding} - {kernel_size}) / {stride} + 1"
-        raise ValueError(f"{formula} isn't a whole number of at least 1; change kernel, stride or padding")
-    return steps + 1
-
-
 def describe(network: LeNet5Layers) -> tuple[Layer, ...]:
     """Returns the table of layers, first to last; parameters and multiply-adds are sums over its rows."""
     layers = []
     shape: tuple[int, ...] = (1, IMAGE_SIDE, IMAGE_SIDE)
     for name, module in network.named_children():
+        if module is network.activation:
+            continue
         layers.append(_describe_layer(name, module, shape))
         shape = layers[-1].shape
     return tuple(layers)
@@ -134,14 +154,15 @@ def _describe_layer(name: str, module: nn.Module, inputs: tuple[int, ...]) -> La
     parameters = sum(parameter.numel() for parameter in module.parameters())
     if isinstance(module, nn.Linear):
         return Layer(name, "linear", (module.out_features,), parameters, module.weight.numel())
-    if not isinstance(module, nn.Conv2d | nn.MaxPool2d):
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         raise TypeError(f"{name} is a {type(module).__name__}; expected a convolution, a pooling or a linear layer")
     geometry = _side(module.kernel_size), _side(module.stride), _side(module.padding)
     side = output_size(inputs[1], *geometry)
-    if isinstance(module, nn.MaxPool2d):
-        return Layer(name, "pooling", (inputs[0], side, side), 0, 0, *geometry)
-    multiply_adds = module.weight.numel() * side * side
-    return Layer(name, "convolution", (module.out_channels, side, side), parameters, multiply_adds, *geometry)
+    channels, weights = (
+        (module.out_channels, module.weight.numel()) if isinstance(module, nn.Conv2d) else (inputs[0], 0)
+    )
+    kind: Kind = "pooling" if name.startswith("pool") else "convolution"
+    return Layer(name, kind, (channels, side, side), parameters, weights * side * side, *geometry)
 
 
 def _side(size: int | str | tuple[int, ...]) -> int:

@@ -1,68 +1,99 @@
-"""The default recipe of a training run, as one frozen object; its fields are the flags of `lenet-train`.
+"""The recipes of a training run, by name: everything that decides what a run on given data learns.
 
-Chosen on the last 5,000 training images, never on the test set. There is no batch norm: in the same time it
-brought this network no further (one seed each: 99.42 % with it, 99.44 % without).
+Chosen on training images held out, never on the test set; docs/records.md has what was tried and what it brought.
 """
 
 from dataclasses import dataclass
-
-from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Literal
 
 from training.augment import Distortion
+from training.model import Activation, Pooling
 
-_IMAGES_SEEN = 600_000
-_EPOCHS_AT_MOST = 60
+RecipeName = Literal["default", "fast", "record", "article"]
+_NO_DISTORTION = Distortion(rotation_deg=0, shift_px=0, scale=0, shear_deg=0)
+_AFFINE = Distortion(rotation_deg=10, shift_px=2, scale=0.1, shear_deg=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a run on given data learns."""
+    """One way of training; `RECIPES` has those that have a name."""
 
-    epochs: PositiveInt | None = None
-    """Passes over the training images; by default 10 for all of MNIST and more for fewer images, at most 60."""
+    name: RecipeName = "default"
+    pooling: Pooling = "max"
+    activation: Activation = "relu"
+    batch_norm: bool = True
+    """After each convolution and fc1 while training; folded into their weights afterwards."""
 
-    batch: PositiveInt = 256
+    optimizer: Literal["muon", "adamw", "adam"] = "muon"
+    """Muon moves the kernels and fc1; AdamW, at a twentieth of the rate, the rest."""
+
+    learning_rate: float = 0.1
+    """The highest."""
+
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    weight_decay: float = 0.01
+    """Share of the learning rate by which weights shrink in each step."""
+
+    averaging: float = 0.99
+    """Share of the running average of weights that a step keeps; 0 for the last step's weights."""
+
+    label_smoothing: float = 0.0
+    teachers: int = 0
+    """Networks that are trained first, by the same recipe from other seeds, and whose mean answer is learned too."""
+
+    batch: int = 256
     """Images per step."""
 
-    learning_rate: PositiveFloat = 6e-3
-    """Peak of the one-cycle schedule, of AdamW."""
+    epochs: int | None = None
+    """Passes over the training images; None for as many as `images_seen` makes."""
 
-    weight_decay: NonNegativeFloat = 0.01
-    """AdamW's decay of all weights, relative to the learning rate."""
+    images_seen: int = 600_000
 
-    seed: NonNegativeInt = 0
-    """Fixes the first weights, the order of images and their distortion."""
+    epochs_at_most: int = 60
+    distortion: Distortion = _AFFINE
+    """Every image is distorted anew in every epoch."""
 
-    validation_images: NonNegativeInt = 2000
-    """Training images kept apart, from the end, to show accuracy after every epoch; at most a twentieth."""
-
-    rotation_deg: NonNegativeFloat = 10.0
-    """Every image is distorted anew in every epoch: rotated by up to this."""
-
-    shift_px: NonNegativeFloat = 2.0
-    """Shifted by up to this, in x and in y."""
-
-    scale: NonNegativeFloat = 0.1
-    """Scaled by up to this share, in x and in y."""
-
-    shear_deg: NonNegativeFloat = 5.0
-    """Sheared by up to this."""
-
-    clean_epochs: NonNegativeInt = 2
+    clean_epochs: int = 2
     """Last epochs, in which images aren't distorted."""
+
+    validation_images: int = 5000
+    """Training images kept apart, from the end, to show accuracy after every epoch and to fit the temperature; at most
+    a twelfth."""
+
+    seed: int = 0
+    """Fixes the first weights, the order of images and their distortion."""
 
     def epochs_for(self, images: int) -> int:
         """Returns the number of passes over that many training images."""
-        return self.epochs or max(1, min(_EPOCHS_AT_MOST, round(_IMAGES_SEEN / images)))
+        return self.epochs or max(1, min(self.epochs_at_most, round(self.images_seen / images)))
 
     def steps_per_epoch(self, images: int) -> int:
         """Returns the number of batches in a pass; what doesn't fill one waits for the next shuffle."""
         return max(1, images // self.batch)
 
-    @property
-    def distortion(self) -> Distortion:
-        """The distortion's strength."""
-        return Distortion(self.rotation_deg, self.shift_px, self.scale, self.shear_deg)
+    def steps(self, images: int) -> int:
+        """Returns the number of all batches, those of teachers included."""
+        return (1 + self.teachers) * self.epochs_for(images) * self.steps_per_epoch(images)
 
 
-DEFAULT = Recipe()
+RECIPES: dict[RecipeName, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(),
+        Recipe(name="fast", distortion=_NO_DISTORTION, images_seen=120_000, clean_epochs=0, averaging=0.95),
+        Recipe(name="record", images_seen=2_400_000),
+        Recipe(
+            name="article",
+            batch_norm=False,
+            optimizer="adam",
+            learning_rate=1e-4,
+            schedule="constant",
+            weight_decay=0,
+            averaging=0,
+            batch=32,
+            epochs=10,
+            distortion=_NO_DISTORTION,
+            validation_images=2500,
+        ),
+    )
+}

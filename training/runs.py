@@ -19,6 +19,7 @@ from training.model import LeNet5
 LATEST = Path("runs/latest")
 WEIGHTS = "weights.pt"
 METRICS = "metrics.json"
+FORMAT = 2
 
 
 def prepare(run_dir: Path) -> None:
@@ -52,7 +53,9 @@ def load(run_dir: Path) -> tuple[LeNet5, dict[str, Any]]:
         raise RunError(f"{run_dir}: no finished training run ({error}); run lenet-train first") from error
     if hashlib.sha256(weights).hexdigest() != metrics.get("weights_sha256"):
         raise RunError(f"{run_dir}: {WEIGHTS} isn't the file that {METRICS} is about; run lenet-train again")
-    network = LeNet5()
+    if metrics.get("format") != FORMAT:
+        raise RunError(f"{run_dir}: a run of another version of this program; run lenet-train again")
+    network = LeNet5(metrics["recipe"]["pooling"], metrics["recipe"]["activation"])
     network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return network.eval(), metrics
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15lenet/v1/digits.proto\x12\x08lenet.v1\"[\n\x0f\x43lassifyRequest\x12\x10\n\x06pixels\x18\x01 \x01(\x0cH\x00\x12\x17\n\rencoded_image\x18\x02 \x01(\x0cH\x00\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x03 \x03(\tB\x07\n\x05input\"\x8c\x01\n\x10\x43lassifyResponse\x12\x0e\n\x06\x64igits\x18\x01 \x03(\x05\x12\x15\n\rprobabilities\x18\x02 \x03(\x02\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x03(\x0b\x32\x14.lenet.v1.FeatureMap\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x0e\n\x06pixels\x18\x05 \x01(\x0c\":\n\nFeatureMap\x12\r\n\x05layer\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"\x16\n\x14\x44\x65scribeModelRequest\"\xee\x01\n\x15\x44\x65scribeModelResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x13\n\x0binput_shape\x18\x04 \x03(\x03\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x1f\n\x06layers\x18\x06 \x03(\x0b\x32\x0f.lenet.v1.Layer\x12(\n\nevaluation\x18\x07 \x01(\x0b\x32\x14.lenet.v1.Evaluation\x12 \n\x06limits\x18\x08 \x01(\x0b\x32\x10.lenet.v1.Limits\x12\x11\n\tfast_lane\x18\t \x01(\x08\"\xde\x01\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.lenet.v1.LayerKind\x12\x14\n\x0coutput_shape\x18\x03 \x03(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x0e\n\x06stride\x18\x05 \x01(\x03\x12\x0f\n\x07padding\x18\x06 \x01(\x03\x12 \n\x06kernel\x18\x07 \x01(\x0b\x32\x10.lenet.v1.Tensor\x12\x1e\n\x04\x62ias\x18\x08 \x01(\x0b\x32\x10.lenet.v1.Tensor\x12\x17\n\x0fhas_feature_map\x18\t \x01(\x08\"\'\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"|\n\nEvaluation\x12\x10\n\x08test_set\x18\x01 \x01(\t\x12\x13\n\x0btest_images\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x0b\n\x03nll\x18\x04 \x01(\x01\x12\r\n\x05\x62rier\x18\x05 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x06 \x01(\x01\"j\n\x06Limits\x12\x12\n\nmax_images\x18\x01 \x01(\x03\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x03\x12\x17\n\x0fmax_reply_bytes\x18\x04 \x01(\x03*r\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16LAYER_KIND_CONVOLUTION\x10\x01\x12\x16\n\x12LAYER_KIND_POOLING\x10\x02\x12\x15\n\x11LAYER_KIND_LINEAR\x10\x03\x32\x82\x02\n\x0f\x44igitClassifier\x12\x46\n\x08\x43lassify\x12\x19.lenet.v1.ClassifyRequest\x1a\x1a.lenet.v1.ClassifyResponse\"\x03\x90\x02\x01\x12P\n\x0e\x43lassifyStream\x12\x19.lenet.v1.ClassifyRequest\x1a\x1a.lenet.v1.ClassifyResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12U\n\rDescribeModel\x12\x1e.lenet.v1.DescribeModelRequest\x1a\x1f.lenet.v1.DescribeModelResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15lenet/v1/digits.proto\x12\x08lenet.v1\"[\n\x0f\x43lassifyRequest\x12\x10\n\x06pixels\x18\x01 \x01(\x0cH\x00\x12\x17\n\rencoded_image\x18\x02 \x01(\x0cH\x00\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x03 \x03(\tB\x07\n\x05input\"\xa3\x01\n\x10\x43lassifyResponse\x12\x0e\n\x06\x64igits\x18\x01 \x03(\x05\x12\x15\n\rprobabilities\x18\x02 \x03(\x02\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x03(\x0b\x32\x14.lenet.v1.FeatureMap\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x0e\n\x06pixels\x18\x05 \x01(\x0c\x12\x15\n\runfamiliarity\x18\x06 \x03(\x02\":\n\nFeatureMap\x12\r\n\x05layer\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"\x16\n\x14\x44\x65scribeModelRequest\"\x8f\x02\n\x15\x44\x65scribeModelResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x13\n\x0binput_shape\x18\x04 \x03(\x03\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x1f\n\x06layers\x18\x06 \x03(\x0b\x32\x0f.lenet.v1.Layer\x12(\n\nevaluation\x18\x07 \x01(\x0b\x32\x14.lenet.v1.Evaluation\x12 \n\x06limits\x18\x08 \x01(\x0b\x32\x10.lenet.v1.Limits\x12\x11\n\tfast_lane\x18\t \x01(\x08\x12\x1f\n\x17unfamiliarity_threshold\x18\n \x01(\x02\"\xde\x01\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.lenet.v1.LayerKind\x12\x14\n\x0coutput_shape\x18\x03 \x03(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x0e\n\x06stride\x18\x05 \x01(\x03\x12\x0f\n\x07padding\x18\x06 \x01(\x03\x12 \n\x06kernel\x18\x07 \x01(\x0b\x32\x10.lenet.v1.Tensor\x12\x1e\n\x04\x62ias\x18\x08 \x01(\x0b\x32\x10.lenet.v1.Tensor\x12\x17\n\x0fhas_feature_map\x18\t \x01(\x08\"\'\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"|\n\nEvaluation\x12\x10\n\x08test_set\x18\x01 \x01(\t\x12\x13\n\x0btest_images\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x0b\n\x03nll\x18\x04 \x01(\x01\x12\r\n\x05\x62rier\x18\x05 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x06 \x01(\x01\"j\n\x06Limits\x12\x12\n\nmax_images\x18\x01 \x01(\x03\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x03\x12\x17\n\x0fmax_reply_bytes\x18\x04 \x01(\x03*r\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16LAYER_KIND_CONVOLUTION\x10\x01\x12\x16\n\x12LAYER_KIND_POOLING\x10\x02\x12\x15\n\x11LAYER_KIND_LINEAR\x10\x03\x32\x82\x02\n\x0f\x44igitClassifier\x12\x46\n\x08\x43lassify\x12\x19.lenet.v1.ClassifyRequest\x1a\x1a.lenet.v1.ClassifyResponse\"\x03\x90\x02\x01\x12P\n\x0e\x43lassifyStream\x12\x19.lenet.v1.ClassifyRequest\x1a\x1a.lenet.v1.ClassifyResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12U\n\rDescribeModel\x12\x1e.lenet.v1.DescribeModelRequest\x1a\x1f.lenet.v1.DescribeModelResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,26 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIGITCLASSIFIER'].methods_by_name['ClassifyStream']._serialized_options = b'\220\002\001'
   _globals['_DIGITCLASSIFIER'].methods_by_name['DescribeModel']._loaded_options = None
   _globals['_DIGITCLASSIFIER'].methods_by_name['DescribeModel']._serialized_options = b'\220\002\001'
-  _globals['_LAYERKIND']._serialized_start=1096
-  _globals['_LAYERKIND']._serialized_end=1210
+  _globals['_LAYERKIND']._serialized_start=1152
+  _globals['_LAYERKIND']._serialized_end=1266
   _globals['_CLASSIFYREQUEST']._serialized_start=35
   _globals['_CLASSIFYREQUEST']._serialized_end=126
   _globals['_CLASSIFYRESPONSE']._serialized_start=129
-  _globals['_CLASSIFYRESPONSE']._serialized_end=269
-  _globals['_FEATUREMAP']._serialized_start=271
-  _globals['_FEATUREMAP']._serialized_end=329
-  _globals['_DESCRIBEMODELREQUEST']._serialized_start=331
-  _globals['_DESCRIBEMODELREQUEST']._serialized_end=353
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=356
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=594
-  _globals['_LAYER']._serialized_start=597
-  _globals['_LAYER']._serialized_end=819
-  _globals['_TENSOR']._serialized_start=821
-  _globals['_TENSOR']._serialized_end=860
-  _globals['_EVALUATION']._serialized_start=862
-  _globals['_EVALUATION']._serialized_end=986
-  _globals['_LIMITS']._serialized_start=988
-  _globals['_LIMITS']._serialized_end=1094
-  _globals['_DIGITCLASSIFIER']._serialized_start=1213
-  _globals['_DIGITCLASSIFIER']._serialized_end=1471
+  _globals['_CLASSIFYRESPONSE']._serialized_end=292
+  _globals['_FEATUREMAP']._serialized_start=294
+  _globals['_FEATUREMAP']._serialized_end=352
+  _globals['_DESCRIBEMODELREQUEST']._serialized_start=354
+  _globals['_DESCRIBEMODELREQUEST']._serialized_end=376
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=379
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=650
+  _globals['_LAYER']._serialized_start=653
+  _globals['_LAYER']._serialized_end=875
+  _globals['_TENSOR']._serialized_start=877
+  _globals['_TENSOR']._serialized_end=916
+  _globals['_EVALUATION']._serialized_start=918
+  _globals['_EVALUATION']._serialized_end=1042
+  _globals['_LIMITS']._serialized_start=1044
+  _globals['_LIMITS']._serialized_end=1150
+  _globals['_DIGITCLASSIFIER']._serialized_start=1269
+  _globals['_DIGITCLASSIFIER']._serialized_end=1527
 # @@protoc_insertion_point(module_scope)

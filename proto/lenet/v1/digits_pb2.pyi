@@ -38,7 +38,9 @@ class _LayerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LayerKind.V
     LAYER_KIND_CONVOLUTION: _LayerKind.ValueType  # 1
     """A two-dimensional convolution: each output value is its bias plus the sum of the products of a kernel and a patch."""
     LAYER_KIND_POOLING: _LayerKind.ValueType  # 2
-    """The maximum of each 2 x 2 block, followed by the activation."""
+    """Halves the sides: the maximum of each 2 x 2 block, or what the model was trained with in its place (their average,
+    or a convolution with stride 2), followed by the activation.
+    """
     LAYER_KIND_LINEAR: _LayerKind.ValueType  # 3
     """A fully connected layer: each output value is its bias plus the sum of all inputs times their weights."""
 
@@ -50,7 +52,9 @@ LAYER_KIND_UNSPECIFIED: LayerKind.ValueType  # 0
 LAYER_KIND_CONVOLUTION: LayerKind.ValueType  # 1
 """A two-dimensional convolution: each output value is its bias plus the sum of the products of a kernel and a patch."""
 LAYER_KIND_POOLING: LayerKind.ValueType  # 2
-"""The maximum of each 2 x 2 block, followed by the activation."""
+"""Halves the sides: the maximum of each 2 x 2 block, or what the model was trained with in its place (their average,
+or a convolution with stride 2), followed by the activation.
+"""
 LAYER_KIND_LINEAR: LayerKind.ValueType  # 3
 """A fully connected layer: each output value is its bias plus the sum of all inputs times their weights."""
 Global___LayerKind: _TypeAlias = LayerKind  # noqa: Y015
@@ -107,6 +111,7 @@ class ClassifyResponse(_message.Message):
     FEATURE_MAPS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     PIXELS_FIELD_NUMBER: _builtins.int
+    UNFAMILIARITY_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The version of the model that answered, a whole number as text."""
     pixels: _builtins.bytes
@@ -123,6 +128,12 @@ class ClassifyResponse(_message.Message):
     def feature_maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureMap]:
         """The maps that were asked for, in the order in which they were asked for."""
 
+    @_builtins.property
+    def unfamiliarity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How unlike a digit each image is, n values from 0 upwards: 0 = like the training digits. An image above
+        `DescribeModelResponse.unfamiliarity_threshold` is probably no digit, however sure the probabilities look.
+        """
+
     def __init__(
         self,
         *,
@@ -131,10 +142,11 @@ class ClassifyResponse(_message.Message):
         feature_maps: _abc.Iterable[Global___FeatureMap] | None = ...,
         model_version: _builtins.str = ...,
         pixels: _builtins.bytes = ...,
+        unfamiliarity: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "feature_maps", b"feature_maps", "model_version", b"model_version", "pixels", b"pixels", "probabilities", b"probabilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "feature_maps", b"feature_maps", "model_version", b"model_version", "pixels", b"pixels", "probabilities", b"probabilities", "unfamiliarity", b"unfamiliarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +218,7 @@ class DescribeModelResponse(_message.Message):
     EVALUATION_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     FAST_LANE_FIELD_NUMBER: _builtins.int
+    UNFAMILIARITY_THRESHOLD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name, for example "lenet5"."""
     version: _builtins.str
@@ -214,6 +227,10 @@ class DescribeModelResponse(_message.Message):
     """The ONNX Runtime execution provider that is really in use, for example "CPUExecutionProvider"."""
     fast_lane: _builtins.bool
     """True if Classify is answered by the fast lane; false if by the slower, ordinary handler of grpcio."""
+    unfamiliarity_threshold: _builtins.float
+    """The unfamiliarity above which an image is probably no digit; 98 of 100 digits held out from training are at or
+    below it. In the unit of `ClassifyResponse.unfamiliarity`, nats, more than 0.
+    """
     @_builtins.property
     def input_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The dimensions of the model's input: [-1, 28, 28], where -1 is the number of images."""
@@ -246,10 +263,11 @@ class DescribeModelResponse(_message.Message):
         evaluation: Global___Evaluation | None = ...,
         limits: Global___Limits | None = ...,
         fast_lane: _builtins.bool = ...,
+        unfamiliarity_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "evaluation", b"evaluation", "fast_lane", b"fast_lane", "input_shape", b"input_shape", "layers", b"layers", "limits", b"limits", "name", b"name", "provider", b"provider", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "evaluation", b"evaluation", "fast_lane", b"fast_lane", "input_shape", b"input_shape", "layers", b"layers", "limits", b"limits", "name", b"name", "provider", b"provider", "unfamiliarity_threshold", b"unfamiliarity_threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -289,12 +307,12 @@ class Layer(_message.Message):
     @_builtins.property
     def kernel(self) -> Global___Tensor:
         """The kernels [output channels, input channels, height, width] of a convolution, or the weights [outputs, inputs] of a
-        linear layer. Not set for pooling. The first layer's kernels apply to pixels divided by 255.
+        linear layer. Not set for pooling without parameters. The first layer's kernels apply to pixels divided by 255.
         """
 
     @_builtins.property
     def bias(self) -> Global___Tensor:
-        """The biases [outputs] of a convolution or linear layer. Not set for pooling."""
+        """The biases [outputs] of a convolution or linear layer. Not set for pooling without parameters."""
 
     def __init__(
         self,
