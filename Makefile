@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 .DEFAULT_GOAL := help
 # `make -j train export` must still train first.
 .NOTPARALLEL:
-.PHONY: help demo test serve train export lint format proto bench compose-test constraints clean
+.PHONY: help demo test serve train export report records convolution lint format proto bench compose-test constraints clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,16 @@ train: .venv/train ## train LeNet5 on MNIST into runs/latest
 
 export: .venv/train ## export runs/latest as the next version under models/lenet5
 	$(BIN)/lenet-export
+
+report: .venv/train ## picture runs/latest: filters, maps, curves, mistakes, calibration, into out/report
+	$(BIN)/lenet-report $(REPORT_FLAGS)
+
+records: .venv/train ## measure training over many seeds into docs/records.md; takes hours, and resumes
+	$(BIN)/lenet-records $(RECORDS_FLAGS)
+
+convolution: .venv/train ## print a convolution worked out by hand, and train a tiny CNN with it
+	$(BIN)/lenet-convolution
+	$(BIN)/lenet-convolution learn
 
 lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff check

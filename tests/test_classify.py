@@ -132,11 +132,12 @@ def test_a_batch_equals_its_images_one_by_one(stub: digits_pb2_grpc.DigitClassif
     """Whatever the server does with the size of a call."""
     pixels = random_images(n)
     together = stub.Classify(ClassifyRequest(pixels=pixels), timeout=TIMEOUT_S)
-    assert len(together.digits) == n
+    assert len(together.digits) == len(together.unfamiliarity) == n
     for index in range(0, n, max(1, n // 20)):
         one = pixels[index * IMAGE : (index + 1) * IMAGE]
         alone = stub.Classify(ClassifyRequest(pixels=one), timeout=TIMEOUT_S)
         assert alone.digits[0] == together.digits[index]
+        assert alone.unfamiliarity == pytest.approx(together.unfamiliarity[index : index + 1], abs=1e-4)
         np.testing.assert_allclose(alone.probabilities, together.probabilities[index * 10 : index * 10 + 10], atol=1e-5)
     assert np.reshape(together.probabilities, (n, 10)).sum(axis=1) == pytest.approx(np.ones(n), abs=1e-5)
 

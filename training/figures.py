@@ -27,7 +27,7 @@ _TILE_DOTS, _FRAME_DOTS = 40, 2  # a mosaic's tiles are enlarged to at least so 
 _MISTAKES_PER_ROW = 6
 _HISTOGRAM_BINS = 60
 
-_INK, _QUIET, _FRAME, _RED, _BLUE = "#222222", "#666666", "#c4c4c4", "#b2182b", "#2166ac"
+_INK, _QUIET, _FRAME, _RED, _BLUE = "#222222", "#666666", "#9a9a9a", "#b2182b", "#2166ac"
 _SIGNED = LinearSegmentedColormap.from_list("signed", ["#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"])
 _POSITIVE = LinearSegmentedColormap.from_list("positive", ["#f7f7f7", "#d6604d", "#67001f"])
 
@@ -327,4 +327,4 @@ def _edges(threshold: float, largest: float) -> Array:
     width = max(largest, threshold) / _HISTOGRAM_BINS or 1.0
     if threshold > 0:
         width = threshold / max(1, round(threshold / width))
-    return width * np.arange(int(max(largest, threshold) / width) + 2)
+    return width * np.arange(max(3, int(max(largest, threshold) / width) + 2))

@@ -22,9 +22,9 @@ from training.recipe import Recipe
 from training.strangers import strangers
 from training.train import hold_out, learn
 
+TABLES = ("record", "ideas", "variants", "sample", "speed")
 MILESTONES = (0.98, 0.985, 0.99)
-_LOOK_EVERY_IMAGES = 1500
-_IDEAS_VALIDATION = 10_000
+LOOK_EVERY_IMAGES = 1500
 
 Result = dict[str, Any]
 
@@ -95,8 +95,9 @@ def _sample(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Call
 
 
 def _comparison(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Callable[[], None]) -> Result:
-    train = Split(mnist.train_images[:-_IDEAS_VALIDATION], mnist.train_labels[:-_IDEAS_VALIDATION])
-    validation = Split(mnist.train_images[-_IDEAS_VALIDATION:], mnist.train_labels[-_IDEAS_VALIDATION:])
+    cut = len(mnist.train_labels) * 5 // 6
+    train = Split(mnist.train_images[:cut], mnist.train_labels[:cut])
+    validation = Split(mnist.train_images[cut:], mnist.train_labels[cut:])
     network = _new_network(recipe)
     started = perf_counter()
     for _ in fit(network, train, validation, recipe, lambda _: on_step()):
@@ -141,7 +142,7 @@ class _Race:
 
     def look(self, learner: Learner) -> None:
         self._unseen += self._batch
-        if self._unseen < _LOOK_EVERY_IMAGES:
+        if self._unseen < LOOK_EVERY_IMAGES:
             return
         self._unseen, now = 0, perf_counter()
         elapsed, accuracy = self.elapsed_s(), score(learner.result(), self._test).accuracy

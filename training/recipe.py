@@ -81,7 +81,7 @@ RECIPES: dict[RecipeName, Recipe] = {
     for recipe in (
         Recipe(),
         Recipe(name="fast", distortion=_NO_DISTORTION, images_seen=120_000, clean_epochs=0, averaging=0.95),
-        Recipe(name="record", images_seen=2_400_000),
+        Recipe(name="record", images_seen=1_650_000, averaging=0.998),
         Recipe(
             name="article",
             batch_norm=False,

@@ -28,7 +28,7 @@ from training.augment import Distortion
 from training.data import load_mnist
 from training.errors import DataError, RunError
 from training.recipe import RECIPES, Recipe
-from training.strangers import FASHION_DIR
+from training.strangers import FASHION_DIR, fashion
 
 FOLDER = Path("runs/records")
 
@@ -131,14 +131,15 @@ def records(
     mnist = load_mnist(data_dir)
     if not mnist.test_set == "the MNIST test set":
         raise DataError(mnist.source, mnist.test_set, "all of MNIST", "name it with --data-dir")
+    fashion(fashion_dir)  # before hours of training, not after
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [job for job in all_jobs() if not only or job.table in only]
-    missing = [job for job in jobs if _result(folder, job) is None]
+    missing = [job for job in jobs if result_of(folder, job) is None]
     place = measurements.Place(data_dir, fashion_dir, folder)
     console = Console(highlight=False)
     console.print(f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done before")
-    _run([job for job in missing if not job.alone], place, console, side_by_side=True)
-    _run([job for job in missing if job.alone], place, console, side_by_side=False)
+    run_jobs([job for job in missing if not job.alone], place, console, side_by_side=True)
+    run_jobs([job for job in missing if job.alone], place, console, side_by_side=False)
     try:
         report.write_text(_page(folder))
     except OSError as error:
@@ -151,7 +152,8 @@ def _seeds(table: str, row: str, recipe: Recipe, seeds: int) -> Iterator[Job]:
         yield Job(table, row, replace(recipe, seed=seed))
 
 
-def _result(folder: Path, job: Job) -> dict[str, Any] | None:
+def result_of(folder: Path, job: Job) -> dict[str, Any] | None:
+    """Returns the result of a job that is done, None of one that isn't or was another recipe's."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{job.name}.json").read_bytes())
     except (OSError, ValueError):
@@ -159,7 +161,8 @@ def _result(folder: Path, job: Job) -> dict[str, Any] | None:
     return found["result"] if found["job"] == job.identity else None
 
 
-def _run(jobs: list[Job], place: measurements.Place, console: Console, *, side_by_side: bool) -> None:
+def run_jobs(jobs: list[Job], place: measurements.Place, console: Console, *, side_by_side: bool) -> None:
+    """Runs the jobs in processes of their own, and keeps each result as soon as it is there."""
     cores = os.cpu_count() or 1
     processes, threads = (cores, 1) if side_by_side else (1, cores)
     context = multiprocessing.get_context("spawn")
@@ -212,7 +215,7 @@ def _taken(steps: "Queue[int]") -> int:
 def _page(folder: Path) -> str:
     results: dict[str, tables.Groups] = {}
     for job in all_jobs():
-        if result := _result(folder, job):
+        if result := result_of(folder, job):
             results.setdefault(job.table, {}).setdefault(job.row, []).append(result)
     return tables.page(results, Counter(job.table for job in all_jobs()))
 

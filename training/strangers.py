@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Generator, Tensor
 
+from training.errors import DataError
 from training.idx import read_images
 
 FASHION_DIR = Path("/usr/share/datasets/fashion-mnist")
@@ -23,16 +24,25 @@ _SIDE, _FRAME, _CANVAS = 28, 20, 140
 def strangers(digits: Tensor, fashion_dir: Path = FASHION_DIR) -> dict[str, Tensor]:
     """Returns sets of images by name; `digits` [n, 28, 28] are inverted for one of them.
 
-    Raises DataError if `fashion_dir` doesn't hold FashionMNIST's test images.
+    Raises DataError as `fashion` does.
     """
     noise = torch.randint(0, 256, (1000, _SIDE, _SIDE), generator=Generator().manual_seed(0), dtype=torch.int16)
     return {
-        "FashionMNIST": read_images(fashion_dir / "t10k-images-idx3-ubyte.gz"),
+        "FashionMNIST": fashion(fashion_dir),
         "blank": torch.zeros(1, _SIDE, _SIDE, dtype=torch.uint8),
         "noise": noise.to(torch.uint8),
         "inverted digits": 255 - digits,
         "letters": letters(),
     }
+
+
+def fashion(directory: Path = FASHION_DIR) -> Tensor:
+    """Returns FashionMNIST's 10,000 test images; raises DataError if `directory` doesn't hold them."""
+    file = directory / "t10k-images-idx3-ubyte.gz"
+    if not file.exists():
+        advice = "install Debian's package dataset-fashion-mnist, or name another directory with --fashion-dir"
+        raise DataError(file, "no such file", "FashionMNIST's test images", advice)
+    return read_images(file)
 
 
 def letters() -> Tensor:

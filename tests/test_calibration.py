@@ -1,0 +1,113 @@
+"""A network knows how sure it may be and what a digit looks like; batch norm and Muon do what they are for."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+from training.batch_norm import add_batch_norm, fold_batch_norm
+from training.calibration import ACCEPTED, best_temperature, calibrate, familiarity
+from training.fit import logits_of
+from training.model import LeNet5, ServedLeNet5, unfamiliarity
+from training.muon import Muon, orthogonal
+
+
+def overconfident(n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [n, 10] that are three times as large as their labels [n] bear out."""
+    generator = torch.Generator().manual_seed(0)
+    true_logits = torch.randn(n, 10, generator=generator) * 2
+    labels = torch.multinomial(true_logits.softmax(1), 1, generator=generator)[:, 0]
+    return 3 * true_logits, labels
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    """Logits three times too large need a temperature of 3, and half of them one of 1.5."""
+    logits, labels = overconfident()
+    assert best_temperature(logits, labels) == pytest.approx(3, rel=0.1)
+    assert best_temperature(logits / 2, labels) == pytest.approx(1.5, rel=0.1)
+
+
+def test_calibration_divides_the_networks_logits_and_nothing_else() -> None:
+    """By the temperature that it returns; what was best before stays bit for bit."""
+    network, (logits, labels) = LeNet5(), overconfident()
+    images = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
+    before, kernels = logits_of(network, images), deepcopy(network.conv1.state_dict())
+    temperature = calibrate(network, logits, labels)
+    torch.testing.assert_close(logits_of(network, images), before / temperature)
+    assert all(map(torch.equal, kernels.values(), network.conv1.state_dict().values()))
+    weights = deepcopy(network.state_dict())
+    nothing_wrong = torch.eye(10) * 1000
+    assert calibrate(network, nothing_wrong, torch.arange(10)) == 1
+    assert all(map(torch.equal, weights.values(), network.state_dict().values()))
+
+
+def test_familiarity_is_zero_for_half_of_the_training_digits_and_lets_nearly_all_pass() -> None:
+    """By definition: the median has 0, and the threshold lets the announced share of held-out digits pass."""
+    generator = torch.Generator().manual_seed(0)
+    training, held_out = (torch.randn(1000, 10, generator=generator) * 5 for _ in "ab")
+    known = familiarity(training, held_out)
+    assert (unfamiliarity(training, known.typical) == 0).float().mean() == pytest.approx(0.5, abs=0.01)
+    accepted = unfamiliarity(held_out, known.typical) <= known.threshold
+    assert accepted.float().mean() == pytest.approx(ACCEPTED, abs=0.005)
+
+
+def test_small_logits_are_unfamiliar() -> None:
+    """The score is the log-sum-exp's distance in nats from a typical digit's, as the served network computes it."""
+    network = ServedLeNet5(typical=12.0)
+    answer = network(torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8))
+    torch.testing.assert_close(answer.unfamiliarity, 12 - answer.logits.exp().sum(1).log())
+    assert unfamiliarity(torch.tensor([[30.0] + 9 * [0.0]]), 12.0) == 0
+
+
+@torch.no_grad()
+def test_folding_batch_norm_changes_no_result() -> None:
+    """With norms that have seen data, the folded network answers the same, with its own 61,706 parameters."""
+    torch.manual_seed(0)
+    network = LeNet5()
+    names = list(network.state_dict())
+    add_batch_norm(network)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        norm.running_mean.normal_()  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    assert len(norms) == 3
+    images = torch.rand(7, 1, 28, 28)
+    expected = network.eval()(images)
+    fold_batch_norm(network)
+    torch.testing.assert_close(network(images), expected, atol=1e-4, rtol=1e-4)
+    assert list(network.state_dict()) == names
+    assert sum(weights.numel() for weights in network.parameters()) == 61_706
+
+
+@pytest.mark.parametrize("shape", [(6, 25), (120, 400), (84, 120), (10, 84), (84, 10)])
+def test_muons_step_is_nearly_orthogonal(shape: tuple[int, int]) -> None:
+    """However unequal a gradient's singular values, those of the step lie near 1, and its directions are kept."""
+    torch.manual_seed(0)
+    rank = min(shape)
+    left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    gradient = left * torch.linspace(0.3, 1, rank) @ right
+    step = orthogonal(gradient)
+    values = torch.linalg.svdvals(step)
+    assert values.min() > 0.4
+    assert values.max() < 1.4
+    assert (step * (left @ right)).sum() / rank > 0.7
+
+
+def test_muon_moves_a_kernel_downhill() -> None:
+    """A kernel of four dimensions counts as a matrix; the loss falls."""
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(6, 1, 5, 5))
+    target = torch.randn(6, 1, 5, 5)
+    optimizer = Muon([kernel], 0.05, momentum=0.8, decay=0)
+    losses = []
+    for step in range(100):
+        optimizer.param_groups[0]["lr"] = 0.2 * (1 - step / 100)
+        loss = (kernel - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 10
