@@ -108,7 +108,7 @@ def features(
         model = client.describe()
         layers = [layer.name for layer in model.layers if layer.has_feature_map]
         answer = client.classify(_picture(file), feature_maps=layers)
-        doubted = bool(model.doubts(answer)[0])
+        doubted = bool(model.doubts(answer).any())
     if answer:
         from clients import picture  # matplotlib takes long to import
 
@@ -188,7 +188,7 @@ def _answers(client: Client, files: list[str], failures: Failures) -> Iterator[A
         if failures.status != NO_SERVER:  # else this file would only wait for the server again
             with failures.reported(file):
                 answer = client.classify(_picture(file))
-        doubted = bool(model and answer and model.doubts(answer)[0])
+        doubted = bool(model and answer and model.doubts(answer).any())
         yield file, answer, doubted, failures.last
 
 

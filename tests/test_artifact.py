@@ -76,6 +76,7 @@ def test_a_missing_file_is_named(model: Path, name: str) -> None:
         ({"files": ["model.onnx"]}, "not of the expected form"),
         ({"files": {"model.onnx": {}, "kernels.npz": {}}}, "lacks the key 'sha256'"),
         ({"layers": [{"name": "conv1"}]}, "lacks the key 'kind'"),
+        ({"unfamiliarity": None}, "lacks the key 'unfamiliarity'; export the model again"),
         ({"layers": 5}, "not of the expected form"),
         ({"evaluation": {"test_set": "MNIST", "test_images": float("inf")}}, "not of the expected form"),
         ({"evaluation": {"test_set": "MNIST", "test_images": "all"}}, "not of the expected form"),

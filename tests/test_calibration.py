@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from training.batch_norm import add_batch_norm, fold_batch_norm
-from training.calibration import ACCEPTED, best_temperature, calibrate, familiarity
-from training.fit import logits_of
-from training.model import LeNet5, ServedLeNet5, unfamiliarity
+from training.calibration import best_temperature, calibrate
+from training.familiarity import ACCEPTED, measured
+from training.fit import answers_of
+from training.model import LeNet5
 from training.muon import Muon, orthogonal
 
 
@@ -32,9 +33,9 @@ def test_calibration_divides_the_networks_logits_and_nothing_else() -> None:
     """By the temperature that it returns; what was best before stays bit for bit."""
     network, (logits, labels) = LeNet5(), overconfident()
     images = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
-    before, kernels = logits_of(network, images), deepcopy(network.conv1.state_dict())
+    before, kernels = answers_of(network, images)[0], deepcopy(network.conv1.state_dict())
     temperature = calibrate(network, logits, labels)
-    torch.testing.assert_close(logits_of(network, images), before / temperature)
+    torch.testing.assert_close(answers_of(network, images)[0], before / temperature)
     assert all(map(torch.equal, kernels.values(), network.conv1.state_dict().values()))
     weights = deepcopy(network.state_dict())
     nothing_wrong = torch.eye(10) * 1000
@@ -42,22 +43,34 @@ def test_calibration_divides_the_networks_logits_and_nothing_else() -> None:
     assert all(map(torch.equal, weights.values(), network.state_dict().values()))
 
 
+def digits_seen(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [n, 10] and pool2 [n, 16, 5, 5] as digits might have them."""
+    generator = torch.Generator().manual_seed(seed)
+    activity = torch.randn(n, 16, generator=generator) @ torch.randn(16, 16, generator=generator) + 5
+    logits = torch.randn(n, 10, generator=generator)
+    logits[:, 7] += 12
+    return logits, activity[:, :, None, None].expand(n, 16, 5, 5)
+
+
 def test_familiarity_is_zero_for_half_of_the_training_digits_and_lets_nearly_all_pass() -> None:
     """By definition: the median has 0, and the threshold lets the announced share of held-out digits pass."""
-    generator = torch.Generator().manual_seed(0)
-    training, held_out = (torch.randn(1000, 10, generator=generator) * 5 for _ in "ab")
-    known = familiarity(training, held_out)
-    assert (unfamiliarity(training, known.typical) == 0).float().mean() == pytest.approx(0.5, abs=0.01)
-    accepted = unfamiliarity(held_out, known.typical) <= known.threshold
-    assert accepted.float().mean() == pytest.approx(ACCEPTED, abs=0.005)
+    training, held_out = digits_seen(2000, seed=0), digits_seen(2000, seed=0)
+    known = measured(training, held_out)
+    assert (known(*training) == 0).float().mean() == pytest.approx(0.5, abs=0.01)
+    assert (known(*held_out) <= known.threshold).float().mean() == pytest.approx(ACCEPTED, abs=0.005)
 
 
-def test_small_logits_are_unfamiliar() -> None:
-    """The score is the log-sum-exp's distance in nats from a typical digit's, as the served network computes it."""
-    network = ServedLeNet5(typical=12.0)
-    answer = network(torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8))
-    torch.testing.assert_close(answer.unfamiliarity, 12 - answer.logits.exp().sum(1).log())
-    assert unfamiliarity(torch.tensor([[30.0] + 9 * [0.0]]), 12.0) == 0
+def test_small_logits_and_odd_activity_are_unfamiliar() -> None:
+    """Either is enough; large logits never are, and a channel that is silent for all digits does no harm."""
+    logits, pool2 = digits_seen(2000, seed=0)
+    pool2 = pool2.clone()
+    pool2[:, 3] = 0
+    known = measured((logits, pool2), (logits, pool2))
+    usual = pool2.mean(0, keepdim=True)
+    assert known(torch.zeros(1, 10), usual) > known.threshold
+    assert known(torch.full((1, 10), 50.0), usual) == 0
+    assert known(torch.full((1, 10), 50.0), 30 + usual) > known.threshold
+    assert known(logits, pool2).isfinite().all()
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import grpc
@@ -83,13 +84,34 @@ def test_classify_as_json_has_the_same_keys_whatever_happened(server: ServerProc
     """One document with one result per file, in order; what is not known is null."""
     done = lenet("classify", "--json", pictures / "4.png", pictures / "text.png", server=server.target)
     good, bad = json.loads(done.stdout)["results"]
-    assert list(good) == list(bad) == ["file", "digit", "probability", "probabilities", "model_version", "error"]
+    assert list(good) == list(bad)
+    assert " ".join(good) == ("file digit probability probabilities unfamiliarity not_a_digit model_version error")
+    assert good["not_a_digit"] is False
+    assert good["unfamiliarity"] < 5
     assert (good["file"], good["digit"], good["error"]) == (str(pictures / "4.png"), 4, None)
     assert good["probability"] == max(good["probabilities"])
     assert abs(sum(good["probabilities"]) - 1) < 1e-4
     assert (bad["digit"], bad["probabilities"]) == (None, None)
     assert bad["error"]
     assert done.returncode == 1
+
+
+def test_what_is_no_digit_is_doubted(server: ServerProcess, pictures: Path, tmp_path: Path) -> None:
+    """A chequered board gets a digit, as every image does, with a question mark behind it; a digit gets none."""
+    board = Image.new("L", (279, 279), 255)
+    for row, column in product(range(3), range(3)):
+        if (row + column) % 2:
+            board.paste(0, (93 * column, 93 * row, 93 * column + 93, 93 * row + 93))
+    board.save(tmp_path / "board.png")
+    done = lenet("classify", pictures / "7.png", tmp_path / "board.png", server=server.target)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, digit, no_digit = done.stdout.splitlines()
+    assert not digit.endswith("not a digit?")
+    assert no_digit.endswith("not a digit?")
+    maps = tmp_path / "maps.png"
+    assert "not a digit?" in lenet("features", tmp_path / "board.png", "-o", maps, server=server.target).stdout
+    document = json.loads(lenet("classify", "--json", tmp_path / "board.png", server=server.target).stdout)
+    assert document["results"][0]["not_a_digit"] is True
 
 
 def test_a_hyphen_is_standard_input(server: ServerProcess, pictures: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -161,12 +162,25 @@ def test_one_image_and_many_give_one_answer_each(ask: Ask, server: ServerProcess
     assert many.probabilities.shape == (10, 10)
     assert many.probabilities.dtype == np.float32
     np.testing.assert_allclose(many.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert many.unfamiliarity.shape == (10,)
+    assert many.unfamiliarity.dtype == np.float32
     assert many.pixels is None
     assert many.feature_maps == {}
 
     one = ask(server.target, "classify", images[3])
     assert one.digits.tolist() == [3]
     np.testing.assert_allclose(one.probabilities, many.probabilities[3:4], atol=1e-5)
+
+
+def test_noise_is_doubted_and_digits_are_not(ask: Ask, server: ServerProcess, images: NDArray[np.uint8]) -> None:
+    """The threshold comes from the server; one that knows none, or sends no unfamiliarity, doubts nothing."""
+    model = ask(server.target, "describe")
+    assert model.unfamiliarity_threshold > 0
+    noise = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    answer = ask(server.target, "classify", np.concatenate([images, noise]))
+    assert model.doubts(answer).tolist() == 10 * [False] + 5 * [True]
+    assert not replace(model, unfamiliarity_threshold=0.0).doubts(answer).any()
+    assert not model.doubts(replace(answer, unfamiliarity=np.zeros(0, np.float32))).any()
 
 
 def test_an_image_that_is_no_contiguous_piece_of_memory_arrives_whole(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ import torch
 from mnist_files import part_of, write_mnist
 from rich.console import Console
 
+from lenet.v1.digits_pb2 import LAYER_KIND_POOLING, Limits
+from serving.artifact import open_artifact
+from serving.description import describe
 from training import formats, runs
 from training.data import Mnist, load_mnist, offline_sample
 from training.errors import ExportError
 from training.export import next_version, write_artifact
-from training.model import LeNet5, ServedLeNet5, ServedOutputs
+from training.model import Activation, LeNet5, Pooling, ServedLeNet5, ServedOutputs
 from training.parity import check_parity
 from training.recipe import Recipe
-from training.train import learn
+from training.train import familiarity_of, learn
 
 ROOT = Path(__file__).parent.parent
 SHAPES = {
@@ -190,13 +194,12 @@ def test_kernels_are_the_weights_of_the_run(artifact: Path, place: Path) -> None
             assert np.array_equal(kernels[name], weights.numpy())
 
 
-def perturbed(network: LeNet5, typical: float, layer: str) -> ServedLeNet5:
+def perturbed(served: ServedLeNet5, layer: str) -> ServedLeNet5:
     """Returns the network with one bias of a layer a little off."""
-    other = ServedLeNet5(typical)
-    other.load_state_dict(network.state_dict())
+    other = deepcopy(served)
     with torch.no_grad():
         other.get_parameter(f"{layer}.bias")[0] += 0.01
-    return other.eval().requires_grad_(False)
+    return other
 
 
 @pytest.mark.parametrize(
@@ -209,14 +212,13 @@ def test_a_file_that_disagrees_is_refused(
     for name in ("model.onnx", "model.pt", "kernels.npz"):
         (tmp_path / name).write_bytes((artifact / name).read_bytes())
     network, metrics = runs.load(place / "runs" / "latest")
-    typical = metrics["familiarity"]["typical"]
-    served = ServedLeNet5(typical)
-    served.load_state_dict(network.state_dict())
+    served = ServedLeNet5(network, familiarity_of(network, mnist, metrics["recipe"]["validation_images"]))
+    served.eval().requires_grad_(False)
     check_parity(served, tmp_path, mnist.test_images)
     write = {
         "model.onnx": formats.write_onnx, "model.pt": formats.write_torchscript, "kernels.npz": formats.write_kernels
     }[file]  # fmt: skip
-    write(perturbed(network, typical, layer), tmp_path / file)
+    write(perturbed(served, layer), tmp_path / file)
     with pytest.raises(ExportError, match=rf"^{file} disagrees with PyTorch: .* nothing was exported$"):
         check_parity(served, tmp_path, mnist.test_images)
 
@@ -272,6 +274,26 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(tmp_path: Path,
     finished = export(place, "--models-dir", str(tmp_path / "file"))
     assert finished.returncode == 1
     assert finished.stderr.startswith(f"lenet-export: {tmp_path}/file/lenet5: no artifact can be written")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "activation", "parameters"), [("avg", "tanh", 61_706), ("strided", "relu", 61_706 + 150 + 1_040)]
+)
+def test_other_forms_of_the_network_are_exported_and_described(
+    mnist: Mnist, tmp_path: Path, pooling: Pooling, activation: Activation, parameters: int
+) -> None:
+    """Average or strided pooling and tanh pass the same proof; the card says what they are, and the server opens it."""
+    recipe = Recipe(epochs=1, batch=32, pooling=pooling, activation=activation)
+    network, metrics = learn(mnist, recipe, Console(quiet=True))
+    artifact, card = write_artifact(network, metrics, mnist, tmp_path)
+    assert card["architecture"]["pooling"] == f"{pooling}, before the activation"
+    assert card["architecture"]["activation"] == activation
+    assert card["architecture"]["parameters"] == parameters
+    assert [layer["shape"] for layer in card["layers"]][:4] == [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5)]
+    described = describe(open_artifact(artifact), Limits(), provider="", fast_lane=True).layers[1]
+    assert described.kind == LAYER_KIND_POOLING
+    assert list(described.kernel.shape) == ([6, 6, 2, 2] if pooling == "strided" else [])
+    assert described.has_feature_map
 
 
 def test_the_outputs_are_named_in_one_order() -> None:

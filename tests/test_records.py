@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,9 +14,10 @@ from rich.console import Console
 
 from training import measurements, tables
 from training.data import offline_sample
+from training.jobs import Job, Table, all_jobs
 from training.measurements import Place
 from training.recipe import Recipe
-from training.records import Job, all_jobs, result_of, run_jobs
+from training.records import result_of, run_jobs
 from training.strangers import letters
 
 TINY = Recipe(epochs=2, batch=32)
@@ -38,7 +39,7 @@ def test_each_table_measures_what_it_shows(place: Place, table: str) -> None:
     steps: Queue[int] = Queue()
     result = measurements.measure(table, f"{table}-tiny-0", TINY, place, steps)
     job = Job(table, "tiny", TINY)
-    text = tables.page({table: {job.row: [result, result]}}, dict.fromkeys(measurements.TABLES, 2))
+    text = tables.page({table: {job.row: [result, result]}}, dict.fromkeys(get_args(Table), 2))
     assert "2 of 2 runs are in" in text
     accuracy = (result.get("test") or result["validation"])["accuracy"]
     assert accuracy > 0.5
@@ -85,7 +86,7 @@ def test_a_table_has_mean_spread_and_difference() -> None:
         "as it is": [result(0.990, 0.03, 10), result(0.992, 0.05, 20)],
         "worse": [result(0.980, 0.06, 10), result(0.984, 0.08, 10)],
     }
-    text = tables.page({"ideas": groups}, dict.fromkeys(measurements.TABLES, 4))
+    text = tables.page({"ideas": groups}, dict.fromkeys(get_args(Table), 4))
     assert "| as it is | 2 | 99.10 | 0.14 | 99.00 | 99.20 | +0.00 | 0.0400 | 61,706 | 15 |" in text
     assert "| worse | 2 | 98.20 | 0.28 | 98.00 | 98.40 | -0.90 | 0.0700 | 61,706 | 10 |" in text
     assert "`lenet-records record`: 0 of 4 runs are in." in text

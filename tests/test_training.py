@@ -23,6 +23,7 @@ from training.convolution import output_size
 from training.data import Mnist, offline_sample, read_directory
 from training.errors import RunError
 from training.evaluation import evaluate
+from training.familiarity import Familiarity
 from training.fit import Split, score
 from training.model import LeNet5, LeNet5Layers, ServedLeNet5, describe, to_float
 from training.recipe import RECIPES, Recipe
@@ -91,7 +92,7 @@ def test_the_table_of_layers_is_the_articles() -> None:
 
 def test_the_table_is_true_of_the_tensors() -> None:
     """What the network really computes has the shapes that the table gives."""
-    network = ServedLeNet5(typical=10.0)
+    network = ServedLeNet5(LeNet5(), Familiarity())
     outputs = network(torch.zeros(3, 28, 28, dtype=torch.uint8))._asdict()
     for layer in describe(network):
         if layer.kind != "linear":
@@ -137,8 +138,8 @@ def test_pooling_comes_before_relu(stage: str) -> None:
 
 def test_the_served_network_takes_bytes_and_is_the_trained_one() -> None:
     """Same weights, same names; 255 is ink 1.0; probabilities are the softmax of the logits."""
-    trained, served = LeNet5(), ServedLeNet5(typical=10.0)
-    served.load_state_dict(trained.state_dict())
+    trained = LeNet5()
+    served = ServedLeNet5(trained, Familiarity())
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
     answer = served(images)
     assert torch.equal(answer.logits, trained(images[:, None].float() / 255))

@@ -1,32 +1,14 @@
-"""What a trained network learns about itself from digits held out: how sure it may be, and what a digit looks like.
+"""How sure a network may be: one temperature divides all logits, so that its probabilities come true.
 
-Temperature: Guo et al., "On Calibration of Modern Neural Networks" (2017); one number divides all logits. It is folded
-into fc2, so that the served graph has no more to do and no more parameters.
-
-Unfamiliarity: Liu et al., "Energy-based Out-of-distribution Detection" (2020); digits make large logits, anything else
-hardly ever does. Distances between features were tried too, and told FashionMNIST from digits far worse.
+Guo et al., "On Calibration of Modern Neural Networks" (2017). It is folded into fc2, so that the served graph has no
+more to do and no more parameters.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.model import LeNet5, unfamiliarity
-
-ACCEPTED = 0.98
-"""Share of the digits held out that the threshold calls digits."""
-
-
-@dataclass(frozen=True)
-class Familiarity:
-    """Where the log-sum-exp of the logits, in nats, tells digits from anything else."""
-
-    typical: float
-    """Median of training digits; an image with at least as much has the unfamiliarity 0."""
-    threshold: float
-    """Unfamiliarity above which an image is probably no digit."""
+from training.model import LeNet5
 
 
 def calibrate(network: LeNet5, logits: Tensor, labels: Tensor) -> float:
@@ -49,10 +31,3 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
     temperatures = torch.logspace(-1, 1, 2001)
     losses = [functional.cross_entropy(logits / temperature, labels) for temperature in temperatures]
     return temperatures[int(torch.stack(losses).argmin())].item()
-
-
-def familiarity(training_logits: Tensor, held_out_logits: Tensor) -> Familiarity:
-    """Measures it on calibrated logits [n, 10] of training digits and [m, 10] of digits held out."""
-    typical = training_logits.logsumexp(1).median().item()
-    threshold = unfamiliarity(held_out_logits, typical).quantile(ACCEPTED).item()
-    return Familiarity(typical, threshold)

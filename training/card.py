@@ -23,12 +23,12 @@ def make_card(
     network: LeNet5Layers,
     metrics: dict[str, Any],
     scores: Evaluation,
-    accepted: float,
+    doubts: dict[str, float],
     parity: Parity,
 ) -> dict[str, Any]:
     """Returns the card, ready for JSON, of the artifact whose files lie in `directory`.
 
-    `accepted` is the share of test digits whose unfamiliarity is at most the threshold.
+    `doubts` has the threshold of unfamiliarity and the share of test digits that are at or below it.
     """
     layers, recipe = describe(network), metrics["recipe"]
     return {
@@ -58,9 +58,8 @@ def make_card(
             **{key: value for key, value in asdict(scores).items() if key != "images"},
         },
         "unfamiliarity": {
-            "unit": "nats by which the log-sum-exp of the logits falls short of a typical training digit's, at least 0",
-            **{key: metrics["familiarity"][key] for key in ("typical", "threshold")},
-            "test_digits_accepted": accepted,
+            "about": "distance from digits by logits' energy and pool2's activity; 0 for half of those trained on",
+            **doubts,
         },
         "parity": asdict(parity),
         "libraries": {library: version(library) for library in LIBRARIES},

@@ -3,7 +3,8 @@
     TrainingError
     |-- DataError      MNIST is missing, incomplete or damaged
     |-- RunError       a training run can't be written, read
-    `-- ExportError    a trained network may not become an artifact
+    |-- ExportError    a trained network may not become an artifact
+    `-- ReportError    a report can't be made or written
 
 Each text says what was found, what was expected and what to do.
 """
@@ -28,3 +29,7 @@ class RunError(TrainingError):
 
 class ExportError(TrainingError):
     """A trained network that may not become an artifact."""
+
+
+class ReportError(TrainingError):
+    """A report that can't be made or written."""

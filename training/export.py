@@ -16,13 +16,13 @@ from cyclopts import App, Parameter
 from torch import Tensor
 
 from training import command, formats, runs
-from training.calibration import Familiarity
 from training.card import NAME, make_card
 from training.data import Mnist, load_mnist
 from training.errors import ExportError
 from training.evaluation import evaluate
 from training.model import LeNet5, ServedLeNet5
 from training.parity import check_parity, onnx_runtime
+from training.train import familiarity_of
 
 PARITY_IMAGES = 1000
 _CHUNKS = 10
@@ -105,9 +105,8 @@ def report(card: dict[str, Any]) -> str:
 
 
 def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any], mnist: Mnist) -> dict[str, Any]:
-    recipe, known = metrics["recipe"], Familiarity(**metrics["familiarity"])
-    served = ServedLeNet5(known.typical, recipe["pooling"], recipe["activation"])
-    served.load_state_dict(network.state_dict())
+    known = familiarity_of(network, mnist, metrics["recipe"]["validation_images"])
+    served = ServedLeNet5(network, known)
     served.eval().requires_grad_(False)
     formats.write_onnx(served, artifact / formats.ONNX)
     formats.write_torchscript(served, artifact / formats.TORCHSCRIPT)
@@ -115,7 +114,8 @@ def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any
     parity = check_parity(served, artifact, mnist.test_images[:PARITY_IMAGES])
     logits, strangeness = _run_onnx(artifact, mnist.test_images)
     accepted = (strangeness <= known.threshold).double().mean().item()
-    card = make_card(artifact, version, served, metrics, evaluate(logits, mnist.test_labels), accepted, parity)
+    doubts = {"threshold": known.threshold, "test_digits_accepted": accepted}
+    card = make_card(artifact, version, network, metrics, evaluate(logits, mnist.test_labels), doubts, parity)
     (artifact / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return card
 

@@ -5,7 +5,7 @@ small print how. Places are inches from the top left corner, so that the pixels 
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ _DOTS_PER_INCH = 160
 _INPUT_GAP = 0.1  # inches between a digit and its maps
 _TILE_DOTS, _FRAME_DOTS = 40, 2  # a mosaic's tiles are enlarged to at least so many, so that a frame can be thin
 _MISTAKES_PER_ROW = 6
+_THRESHOLDS_SHOWN = 8  # noise may lie a hundred of them away
 _HISTOGRAM_BINS = 60
 
 _INK, _QUIET, _FRAME, _RED, _BLUE = "#222222", "#666666", "#9a9a9a", "#b2182b", "#2166ac"
@@ -114,7 +115,8 @@ def curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
         if np.isfinite(shares).any():
             error.plot(numbers, shares, "o-", color=colour, markersize=4, label=name)
     error.set(xlabel="epoch", ylabel="images wrong, %", yscale="log")
-    error.legend(frameon=False, fontsize=9)
+    if error.lines:
+        error.legend(frameon=False, fontsize=9)
     _entitle(error, "error", "log axis")
     for axes in (loss, error):
         axes.grid(color="#e4e4e4", which="both", linewidth=0.6)
@@ -205,10 +207,10 @@ def calibration(images: Array, confidence: Array, accuracy: Array) -> Figure:
 
 
 def unfamiliarity(sets: Mapping[str, Array], threshold: float) -> Figure:
-    """Draws a histogram of each set's unfamiliarities [n], in nats; up to the threshold they pass for digits."""
+    """Draws a histogram of each set's unfamiliarities [n]; up to the threshold they pass for digits."""
     row, gap = 0.95, 0.4
     figure = _figure(_TOP + len(sets) * (row + gap) - gap + _BOTTOM)
-    edges = _edges(threshold, max(values.max() for values in sets.values()))
+    edges = _edges(threshold, min(max(values.max() for values in sets.values()), _THRESHOLDS_SHOWN * threshold))
     for number, (name, values) in enumerate(sets.items()):
         axes = _axes(figure, _LEFT, _TOP + number * (row + gap), _CONTENT + 0.5, row)
         # An image at the threshold itself passes, so bins are open on the left.
@@ -230,7 +232,7 @@ def unfamiliarity(sets: Mapping[str, Array], threshold: float) -> Figure:
             axes.text(threshold, 0.8 * highest, f"  threshold {threshold:.2f}", size=9, color=_INK)
         if number < len(sets) - 1:
             axes.set_xticklabels([])
-    axes.set_xlabel("unfamiliarity, nats")
+    axes.set_xlabel(f"unfamiliarity; what is above {edges[-2]:.1f} is in the last bin")
     return figure
 
 
@@ -254,8 +256,8 @@ def _entitle(axes: Axes, name: str, meaning: str) -> None:
     axes.set_title(meaning, loc="right", size=9, color=_QUIET)
 
 
-def _number(set_ticks: Any, labels: Sequence[int] | range | Array, every: int = 1) -> None:
-    """Labels the middles of tiles that are 1 wide; with `every`, only each so-manieth."""
+def _number(set_ticks: Callable[..., object], labels: Sequence[int] | range | Array, every: int = 1) -> None:
+    """Labels the middles of tiles that are 1 wide; with `every` 20, the 20th, the 40th and so on."""
     chosen = [(place + 0.5, str(label)) for place, label in enumerate(labels) if (place + 1) % every == 0]
     set_ticks([place for place, _ in chosen], [label for _, label in chosen])
 

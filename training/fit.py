@@ -52,15 +52,16 @@ class Epoch:
     seconds: float
 
 
-def logits_of(network: LeNet5, images: Tensor) -> Tensor:
-    """Returns logits [n, 10] for uint8 images [n, 28, 28], without gradients."""
-    with torch.inference_mode():
-        return torch.cat([network(to_float(chunk)) for chunk in images.chunk(_EVALUATION_CHUNKS)])
+def answers_of(network: LeNet5, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns logits [n, 10] and pool2 [n, 16, 5, 5] for uint8 images [n, 28, 28], without gradients."""
+    with torch.no_grad():
+        found = [network.activations(to_float(chunk)) for chunk in images.chunk(_EVALUATION_CHUNKS)]
+    return torch.cat([each.logits for each in found]), torch.cat([each.pool2 for each in found])
 
 
 def score(network: LeNet5, split: Split) -> Evaluation:
     """Evaluates the network on undistorted images."""
-    return evaluate(logits_of(network, split.images), split.labels)
+    return evaluate(answers_of(network, split.images)[0], split.labels)
 
 
 class Learner:

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,7 +64,8 @@ def write_torchscript(network: ServedLeNet5, path: Path) -> None:
 
 def write_kernels(network: LeNet5Layers, path: Path) -> None:
     """Writes all weights as float32 arrays, `conv1.weight` to `fc2.bias`, for `numpy.load` without pickle."""
-    np.savez(path, **{name: weights.numpy() for name, weights in network.state_dict().items()})
+    arrays: dict[str, Any] = {name: weights.detach().numpy() for name, weights in network.named_parameters()}
+    np.savez(path, **arrays)
 
 
 @contextmanager

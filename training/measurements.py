@@ -11,18 +11,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from training import runs
-from training.calibration import Familiarity
 from training.data import Mnist, load_mnist, offline_sample
-from training.fit import Learner, Split, fit, logits_of, score
-from training.model import LeNet5, unfamiliarity
+from training.fit import Learner, Split, answers_of, fit, score
+from training.model import LeNet5
 from training.recipe import Recipe
 from training.strangers import strangers
-from training.train import hold_out, learn
+from training.train import familiarity_of, hold_out, learn
 
-TABLES = ("record", "ideas", "variants", "sample", "speed")
 MILESTONES = (0.98, 0.985, 0.99)
 LOOK_EVERY_IMAGES = 1500
 
@@ -67,25 +64,22 @@ def _record(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Call
     runs.prepare(run_dir)
     runs.save(run_dir, network, metrics)
     return {
-        **{key: metrics[key] for key in ("test", "epochs", "temperature", "familiarity", "duration_s")},
-        "accepted": _accepted(network, Familiarity(**metrics["familiarity"]), mnist, place.fashion_dir),
+        **{key: metrics[key] for key in ("test", "epochs", "temperature", "duration_s")},
+        "accepted": accepted(network, mnist, recipe, place.fashion_dir),
     }
 
 
-def _accepted(network: LeNet5, known: Familiarity, mnist: Mnist, fashion_dir: Path) -> dict[str, dict[str, float]]:
-    """Returns which share of each set passes for digits, by the own threshold and by that of 95 % of test digits."""
-    digits = _strangeness(network, known, mnist.test_images)
-    thresholds = {"threshold": known.threshold, "95 % of digits": digits.quantile(0.95).item()}
+def accepted(network: LeNet5, mnist: Mnist, recipe: Recipe, fashion_dir: Path) -> dict[str, dict[str, float]]:
+    """Returns which share of each set passes for digits, by the exported threshold and where 95 % of digits pass."""
+    known = familiarity_of(network, mnist, recipe.validation_images)
     sets = {"MNIST's test digits": mnist.test_images, **strangers(mnist.test_images, fashion_dir)}
-    found = {name: _strangeness(network, known, images) for name, images in sets.items()}
+    with torch.no_grad():
+        found = {name: known(*answers_of(network, images)) for name, images in sets.items()}
+    limits = {"the threshold": known.threshold, "95 % of digits": found["MNIST's test digits"].quantile(0.95).item()}
     return {
         by: {name: (each <= limit).double().mean().item() for name, each in found.items()}
-        for by, limit in thresholds.items()
+        for by, limit in limits.items()
     }
-
-
-def _strangeness(network: LeNet5, known: Familiarity, images: Tensor) -> Tensor:
-    return unfamiliarity(logits_of(network, images), known.typical)
 
 
 def _sample(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Callable[[], None]) -> Result:

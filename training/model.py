@@ -8,12 +8,14 @@ the result, and this one activates a quarter of the values; average and strided 
 pooling and ReLU are the served network; the others are there to be compared with.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from training.convolution import output_size
+from training.familiarity import Familiarity
 
 IMAGE_SIDE = 28
 CLASSES = tuple("0123456789")
@@ -94,10 +96,11 @@ class ServedLeNet5(LeNet5Layers):
     has nothing to get wrong.
     """
 
-    def __init__(self, typical: float, pooling: Pooling = "max", activation: Activation = "relu") -> None:
-        """`typical` is the log-sum-exp of the logits of a typical digit, in nats."""
-        super().__init__(pooling, activation)
-        self._typical = typical
+    def __init__(self, trained: LeNet5Layers, familiarity: Familiarity) -> None:
+        super().__init__()
+        for name, layer in trained.named_children():
+            setattr(self, name, deepcopy(layer))
+        self.familiarity = familiarity
 
     def forward(self, images: Tensor) -> ServedOutputs:
         """Returns all outputs for uint8 images [n, 28, 28], 0 = background, 255 = ink."""
@@ -105,18 +108,13 @@ class ServedLeNet5(LeNet5Layers):
         return ServedOutputs(
             found.logits.softmax(1),
             found.logits,
-            unfamiliarity(found.logits, self._typical),
+            self.familiarity(found.logits, found.pool2),
             found.conv1,
             found.pool1,
             found.conv2,
             found.pool2,
             found.conv3,
         )
-
-
-def unfamiliarity(logits: Tensor, typical: float) -> Tensor:
-    """Returns by how many nats the log-sum-exp of logits [n, 10] falls short of a typical digit's: [n], at least 0."""
-    return (typical - logits.logsumexp(1)).clamp(min=0)
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def check_parity(network: ServedLeNet5, directory: Path, images: Tensor) -> Pari
 
 def _check_kernels(network: ServedLeNet5, directory: Path) -> None:
     with np.load(directory / KERNELS, allow_pickle=False) as kernels:
-        for name, weights in network.state_dict().items():
+        for name, weights in network.named_parameters():
             if not np.array_equal(kernels[name], weights.numpy()):
                 raise _disagreement(KERNELS, f"another {name}", "the same bits")
 

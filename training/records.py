@@ -11,12 +11,11 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from cyclopts import App, Parameter
@@ -24,81 +23,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from training import command, measurements, tables
-from training.augment import Distortion
 from training.data import load_mnist
 from training.errors import DataError, RunError
-from training.recipe import RECIPES, Recipe
+from training.jobs import Job, Table, all_jobs
 from training.strangers import FASHION_DIR, fashion
 
 FOLDER = Path("runs/records")
 
-_AFFINE = RECIPES["default"].distortion
-_SHORT = replace(RECIPES["default"], images_seen=200_000, clean_epochs=1)
-IDEAS = {
-    "as it is": _SHORT,
-    "three times as long": replace(_SHORT, images_seen=600_000),
-    "distilled from three": replace(_SHORT, teachers=3),
-    "elastic distortion too": replace(_SHORT, distortion=replace(_AFFINE, elastic_px=0.7)),
-    "stronger distortion": replace(_SHORT, distortion=Distortion(15, 2.5, 0.15, 10)),
-    "batches of 128": replace(_SHORT, batch=128),
-    "AdamW in place of Muon": replace(_SHORT, optimizer="adamw", learning_rate=1e-2),
-    "no batch norm": replace(_SHORT, batch_norm=False),
-    "no average of weights": replace(_SHORT, averaging=0.0),
-    "average over ten times the steps": replace(_SHORT, averaging=0.999),
-    "no distortion": replace(_SHORT, distortion=Distortion(0, 0, 0, 0), clean_epochs=0),
-    "distortion to the end": replace(_SHORT, clean_epochs=0),
-    "label smoothing 0.05": replace(_SHORT, label_smoothing=0.05),
-    "half the learning rate": replace(_SHORT, learning_rate=0.05),
-    "ten times the weight decay": replace(_SHORT, weight_decay=0.1),
-}
-VARIANTS = {
-    "max, relu": _SHORT,
-    "avg, relu": replace(_SHORT, pooling="avg"),
-    "strided, relu": replace(_SHORT, pooling="strided"),
-    "max, tanh": replace(_SHORT, activation="tanh"),
-    "avg, tanh": replace(_SHORT, pooling="avg", activation="tanh"),
-}
-
-Table = Literal["record", "ideas", "variants", "sample", "speed"]
-
 app = App(name="lenet-records", version_flags=[])
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run: `table` says what is measured, `row` which recipe it is."""
-
-    table: str
-    row: str
-    recipe: Recipe
-
-    @property
-    def name(self) -> str:
-        """Its file's name without ending."""
-        return f"{self.table}-{self.row}-{self.recipe.seed}".replace(" ", "-").replace(",", "")
-
-    @property
-    def alone(self) -> bool:
-        """True if it gets all cores, since its time is what is measured."""
-        return self.table == "speed"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its result depends on, as JSON gives it back."""
-        identity: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return identity
-
-
-def all_jobs() -> Iterator[Job]:
-    """Yields every job, those of the record first."""
-    yield from _seeds("record", "record", RECIPES["record"], 10)
-    for row, recipe in IDEAS.items():
-        yield from _seeds("ideas", row, recipe, 3)
-    for row, recipe in VARIANTS.items():
-        yield from _seeds("variants", row, recipe, 3)
-    yield from _seeds("sample", "default", RECIPES["default"], 5)
-    yield from _seeds("speed", "fast", RECIPES["fast"], 5)
-    yield from _seeds("speed", "article", RECIPES["article"], 3)
 
 
 @app.default
@@ -145,11 +77,6 @@ def records(
     except OSError as error:
         raise RunError(f"{report}: can't be written ({error.strerror}); name another with --report") from error
     console.print(f"{report}: written")
-
-
-def _seeds(table: str, row: str, recipe: Recipe, seeds: int) -> Iterator[Job]:
-    for seed in range(seeds):
-        yield Job(table, row, replace(recipe, seed=seed))
 
 
 def result_of(folder: Path, job: Job) -> dict[str, Any] | None:

@@ -19,14 +19,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from training import command, figures, runs
-from training.calibration import Familiarity
 from training.data import Mnist, load_mnist
-from training.errors import TrainingError
+from training.errors import ReportError
 from training.evaluation import CALIBRATION_BINS, Evaluation
-from training.fit import logits_of
-from training.model import LeNet5, describe, to_float, unfamiliarity
-from training.strangers import FASHION_DIR, letters, strangers
-from training.train import summary
+from training.familiarity import Familiarity
+from training.fit import answers_of
+from training.model import LeNet5, describe, to_float
+from training.strangers import FASHION_DIR, drawn, fashion
+from training.train import familiarity_of, summary
 
 PAGE = "index.html"
 _TITLE = "LeNet5: a training run in pictures"
@@ -36,10 +36,6 @@ _OUTWARD = ("link_open", "link_close", "image")  # what leads out of the page
 _SOURCES = {"conv1": "image", "conv2": "map of pool1", "conv3": "map of pool2"}
 
 app = App(name="lenet-report", version_flags=[])
-
-
-class ReportError(TrainingError):
-    """A report that can't be made or written."""
 
 
 @dataclass(frozen=True)
@@ -180,20 +176,20 @@ def _facts(network: LeNet5, metrics: dict[str, Any]) -> Iterator[tuple[str, str]
     yield "Brier score", f"{scores['brier']:.4f}"
     yield "calibration error", f"{scores['calibration_error']:.4f}"
     yield "temperature", f"{metrics['temperature']:.3f}, already part of the weights"
-    yield "unfamiliarity threshold", f"{metrics['familiarity']['threshold']:.2f} nats"
     yield "libraries", ", ".join(f"{name} {version}" for name, version in metrics["libraries"].items())
-    yield "made in", f"{metrics['duration_s']:.0f} s with {machine['threads']} threads on {machine['architecture']}"
+    yield "made in", f"{metrics['duration_s']:.0f} s on {machine['architecture']}, threads: {machine['threads']}"
 
 
 def _pictures(network: LeNet5, metrics: dict[str, Any], mnist: Mnist, fashion_dir: Path) -> Iterator[Picture]:
-    logits = logits_of(network, mnist.test_images)
+    logits, _ = answers_of(network, mnist.test_images)
     yield from _filters(network)
     yield from _feature_maps(network, mnist)
     yield _curves(metrics)
     yield _confusion(logits, mnist.test_labels)
     yield _mistakes(logits, mnist)
     yield _calibration(logits, mnist.test_labels, metrics)
-    yield _unfamiliarity(network, logits, mnist.test_images, fashion_dir, Familiarity(**metrics["familiarity"]))
+    known = familiarity_of(network, mnist, metrics["recipe"]["validation_images"])
+    yield _unfamiliarity(network, mnist.test_images, fashion_dir, known)
 
 
 def _filters(network: LeNet5) -> Iterator[Picture]:
@@ -276,10 +272,12 @@ def _calibration(logits: Tensor, labels: Tensor, metrics: dict[str, Any]) -> Pic
     return Picture("calibration", "Calibration", reading, figure)
 
 
-def _unfamiliarity(network: LeNet5, logits: Tensor, digits: Tensor, fashion_dir: Path, known: Familiarity) -> Picture:
-    sets = _strangers(digits, fashion_dir)
-    found = {"test digits": unfamiliarity(logits, known.typical)}
-    found.update((name, unfamiliarity(logits_of(network, images), known.typical)) for name, images in sets.items())
+def _unfamiliarity(network: LeNet5, digits: Tensor, fashion_dir: Path, known: Familiarity) -> Picture:
+    sets = {"test digits": digits, **drawn(digits)}
+    if fashion_dir.exists():
+        sets["FashionMNIST"] = fashion(fashion_dir)
+    with torch.no_grad():
+        found = {name: known(*answers_of(network, images)) for name, images in sets.items()}
     shares = ", ".join(
         f"{(each <= known.threshold).double().mean().item():.2%} of {name}" for name, each in found.items()
     )
@@ -292,18 +290,9 @@ def _unfamiliarity(network: LeNet5, logits: Tensor, digits: Tensor, fashion_dir:
             " FashionMNIST is left out, since its test images aren't here: Debian's package dataset-fashion-mnist"
             " brings them, and --fashion-dir names their folder."
         )
-    figure = figures.unfamiliarity({name: each.numpy() for name, each in found.items()}, known.threshold)
+    many = {name: each.numpy() for name, each in found.items() if len(each) > 1}
+    figure = figures.unfamiliarity(many, known.threshold)
     return Picture("unfamiliarity", "Digits and strangers", reading, figure)
-
-
-def _strangers(digits: Tensor, fashion_dir: Path) -> dict[str, Tensor]:
-    """Returns the sets that are worth a histogram; those drawn here even where there is no FashionMNIST."""
-    if (fashion_dir / "t10k-images-idx3-ubyte.gz").is_file():
-        sets = strangers(digits, fashion_dir)
-        return {name: images for name, images in sets.items() if len(images) > 1}
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (1000, 28, 28), generator=generator, dtype=torch.int16).to(torch.uint8)
-    return {"noise": noise, "inverted digits": 255 - digits, "letters": letters()}
 
 
 def _comparisons(records: Path) -> str:

@@ -22,13 +22,14 @@ _SIDE, _FRAME, _CANVAS = 28, 20, 140
 
 
 def strangers(digits: Tensor, fashion_dir: Path = FASHION_DIR) -> dict[str, Tensor]:
-    """Returns sets of images by name; `digits` [n, 28, 28] are inverted for one of them.
+    """Returns all sets of images by name; raises DataError as `fashion` does."""
+    return {"FashionMNIST": fashion(fashion_dir), **drawn(digits)}
 
-    Raises DataError as `fashion` does.
-    """
+
+def drawn(digits: Tensor) -> dict[str, Tensor]:
+    """Returns the sets that need no files; `digits` [n, 28, 28] are inverted for one of them."""
     noise = torch.randint(0, 256, (1000, _SIDE, _SIDE), generator=Generator().manual_seed(0), dtype=torch.int16)
     return {
-        "FashionMNIST": fashion(fashion_dir),
         "blank": torch.zeros(1, _SIDE, _SIDE, dtype=torch.uint8),
         "noise": noise.to(torch.uint8),
         "inverted digits": 255 - digits,

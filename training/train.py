@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training import command, runs
-from training.calibration import calibrate, familiarity
+from training.calibration import calibrate
 from training.data import Mnist, load_mnist
 from training.evaluation import Evaluation
-from training.fit import Epoch, Learner, Split, fit, logits_of, score
+from training.familiarity import Familiarity, measured
+from training.fit import Epoch, Learner, Split, answers_of, fit, score
 from training.model import Activation, LeNet5, Pooling
 from training.recipe import RECIPES, Recipe, RecipeName
 
@@ -105,8 +106,7 @@ def learn(
     network = LeNet5(recipe.pooling, recipe.activation)
     epochs = _fit_in_sight(network, train_split, validation, recipe, console, on_step)
     held_out = validation if len(validation) else train_split
-    temperature = calibrate(network, logits_of(network, held_out.images), held_out.labels)
-    known = familiarity(logits_of(network, train_split.images[:_TYPICAL_IMAGES]), logits_of(network, held_out.images))
+    temperature = calibrate(network, answers_of(network, held_out.images)[0], held_out.labels)
     test = score(network, Split(mnist.test_images, mnist.test_labels))
     return network, {
         "format": runs.FORMAT,
@@ -114,7 +114,6 @@ def learn(
         "train_images": len(train_split),
         "epochs": [asdict(epoch) for epoch in epochs],
         "temperature": temperature,
-        "familiarity": asdict(known),
         "test_set": mnist.test_set,
         "test": asdict(test),
         "data": mnist.description,
@@ -129,6 +128,13 @@ def hold_out(mnist: Mnist, validation_images: int) -> tuple[Split, Split]:
     cut = len(mnist.train_labels) - min(validation_images, len(mnist.train_labels) // 12)
     images, labels = mnist.train_images, mnist.train_labels
     return Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:])
+
+
+def familiarity_of(network: LeNet5, mnist: Mnist, validation_images: int) -> Familiarity:
+    """Measures what the digits of a run look like to its network: those it learned from, and those held out."""
+    seen, held_out = hold_out(mnist, validation_images)
+    fresh = held_out if len(held_out) else seen
+    return measured(answers_of(network, seen.images[:_TYPICAL_IMAGES]), answers_of(network, fresh.images))
 
 
 def summary(scores: Evaluation, test_set: str) -> str:
