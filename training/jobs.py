@@ -10,7 +10,7 @@ from training.recipe import RECIPES, Recipe
 
 Table = Literal["record", "ideas", "variants", "sample", "speed"]
 
-_AFFINE = RECIPES["default"].distortion
+_AFFINE = Distortion(rotation_deg=10, shift_px=2, scale=0.1, shear_deg=5)
 _SHORT = replace(RECIPES["default"], images_seen=200_000, clean_epochs=1)
 IDEAS = {
     "as it is": _SHORT,
@@ -23,7 +23,7 @@ IDEAS = {
     "no batch norm": replace(_SHORT, batch_norm=False),
     "no average of weights": replace(_SHORT, averaging=0.0),
     "average over ten times the steps": replace(_SHORT, averaging=0.999),
-    "no distortion": replace(_SHORT, distortion=Distortion(0, 0, 0, 0), clean_epochs=0),
+    "no distortion": replace(_SHORT, distortion=None),
     "distortion to the end": replace(_SHORT, clean_epochs=0),
     "label smoothing 0.05": replace(_SHORT, label_smoothing=0.05),
     "half the learning rate": replace(_SHORT, learning_rate=0.05),
@@ -70,7 +70,7 @@ def all_jobs() -> Iterator[Job]:
         yield from _seeds("ideas", row, recipe, 3)
     for row, recipe in VARIANTS.items():
         yield from _seeds("variants", row, recipe, 3)
-    yield from _seeds("sample", "default", RECIPES["default"], 5)
+    yield from _seeds("sample", "sample", RECIPES["sample"], 5)
     yield from _seeds("speed", "fast", RECIPES["fast"], 5)
     yield from _seeds("speed", "article", RECIPES["article"], 3)
 

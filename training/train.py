@@ -23,9 +23,10 @@ from training.calibration import calibrate
 from training.data import Mnist, load_mnist
 from training.evaluation import Evaluation
 from training.familiarity import Familiarity, measured
-from training.fit import Epoch, Learner, Split, answers_of, fit, score
+from training.fit import Epoch, Split, answers_of, fit, score
+from training.learner import Learner
 from training.model import Activation, LeNet5, Pooling
-from training.recipe import RECIPES, Recipe, RecipeName
+from training.recipe import RECIPES, Recipe, RecipeName, recipe_for
 
 _TYPICAL_IMAGES = 10_000
 LIBRARIES = ("torch", "torchvision", "numpy")
@@ -36,7 +37,7 @@ app = App(name="lenet-train", version_flags=[])
 @app.default
 def train(
     *,
-    recipe: RecipeName = "default",
+    recipe: RecipeName | None = None,
     seed: NonNegativeInt = 0,
     epochs: PositiveInt | None = None,
     batch: PositiveInt | None = None,
@@ -55,7 +56,8 @@ def train(
     Parameters
     ----------
     recipe
-        Which of the ways of training in training/recipe.py.
+        Which of the ways of training in training/recipe.py; without it `default`, or `sample` where there are fewer
+        than 10,000 images to learn from.
     seed
         Fixes the first weights, the order of images and their distortion: the same seed on the same machine, with the
         same threads, makes the same weights bit for bit.
@@ -85,7 +87,8 @@ def train(
     asked: dict[str, Any] = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
     asked.update(pooling=pooling, activation=activation)
     changes = {name: value for name, value in asked.items() if value is not None}
-    network, metrics = learn(mnist, replace(RECIPES[recipe], seed=seed, **changes), console)
+    chosen = RECIPES[recipe or recipe_for(len(mnist.train_labels))]
+    network, metrics = learn(mnist, replace(chosen, seed=seed, **changes), console)
     runs.save(run_dir, network, metrics)
     console.print(f"\n{summary(Evaluation(**metrics['test']), mnist.test_set)}, after {metrics['duration_s']:.0f} s")
     console.print(f"{run_dir}: {runs.WEIGHTS}, {runs.METRICS}; next: lenet-export")
