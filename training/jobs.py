@@ -72,7 +72,7 @@ def all_jobs() -> Iterator[Job]:
         yield from _seeds("variants", row, recipe, 3)
     yield from _seeds("sample", "sample", RECIPES["sample"], 5)
     yield from _seeds("speed", "fast", RECIPES["fast"], 5)
-    yield from _seeds("speed", "article", RECIPES["article"], 3)
+    yield from _seeds("speed", "article", RECIPES["article"], 2)
 
 
 def _seeds(table: str, row: str, recipe: Recipe, seeds: int) -> Iterator[Job]:

@@ -23,6 +23,7 @@ from training.train import familiarity_of, hold_out, learn
 
 MILESTONES = (0.98, 0.985, 0.99)
 LOOK_EVERY_IMAGES = 1500
+_LOOKS = 100  # at most, about
 
 Result = dict[str, Any]
 
@@ -108,7 +109,7 @@ def _speed(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Calla
     """Looks at the test set while it learns, with the clock stopped: a race to an accuracy can't be run without."""
     train, _ = hold_out(mnist, recipe.validation_images)
     nothing, test = Split(train.images[:0], train.labels[:0]), Split(mnist.test_images, mnist.test_labels)
-    race = _Race(test, recipe)
+    race = _Race(test, recipe, recipe.epochs_for(len(train)) * len(train))
 
     def step(learner: Learner) -> None:
         race.look(learner)
@@ -124,9 +125,11 @@ def _speed(mnist: Mnist, name: str, recipe: Recipe, place: Place, on_step: Calla
 class _Race:
     """A clock that stands still while it looks how far the learner is."""
 
-    def __init__(self, test: Split, recipe: Recipe) -> None:
+    def __init__(self, test: Split, recipe: Recipe, images: int) -> None:
+        """`images` is how many will be seen, with repetitions."""
         self.passed_s: dict[float, float] = {}
         self._test, self._batch = test, recipe.batch
+        self._look_every = max(LOOK_EVERY_IMAGES, images // _LOOKS)
         self._unseen, self._paused_s, self._started = 0, 0.0, 0.0
 
     def start(self) -> None:
@@ -137,7 +140,7 @@ class _Race:
 
     def look(self, learner: Learner) -> None:
         self._unseen += self._batch
-        if self._unseen < LOOK_EVERY_IMAGES:
+        if self._unseen < self._look_every:
             return
         self._unseen, now = 0, perf_counter()
         elapsed, accuracy = self.elapsed_s(), score(learner.result(), self._test).accuracy

@@ -87,7 +87,7 @@ RECIPES: dict[RecipeName, Recipe] = {
     for recipe in (
         Recipe(images_seen=400_000),
         Recipe(name="sample", images_seen=400_000, epochs_at_most=120, distortion=_STRONG),
-        Recipe(name="fast", distortion=None, images_seen=120_000, clean_epochs=0, averaging=0.95),
+        Recipe(name="fast", distortion=None, images_seen=55_000, averaging=0.95),
         Recipe(name="record", images_seen=1_650_000, averaging=0.998),
         Recipe(
             name="article",
