@@ -48,7 +48,7 @@ class Card:
     layers: tuple[Layer, ...]
     evaluation: Evaluation
     unfamiliarity_threshold: float
-    """In nats; an image above it is probably no digit."""
+    """An image of more unfamiliarity is probably no digit."""
     sha256: dict[str, str]
     """By file name."""
 

@@ -375,7 +375,7 @@ def test_the_default_recipe_reaches_its_accuracy(
 def test_without_a_network_it_still_learns_to_read(
     tmp_path: Path, mnist_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`lenet-train` on the offline sample: at least 97.5 % of the 10,000 test images, which it has never seen."""
+    """`lenet-train` on the offline sample: at least 98.5 % of the 10,000 test images, which it has never seen."""
     process = command(tmp_path, https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", no_proxy="")
     status, out, err = ended(process)
     with capsys.disabled():
@@ -385,4 +385,4 @@ def test_without_a_network_it_still_learns_to_read(
     network, metrics = runs.load(tmp_path / "runs" / "latest")
     assert "held out of the offline sample" in metrics["test_set"]
     mnist = read_directory(mnist_dir, "")
-    assert score(network, Split(mnist.test_images, mnist.test_labels)).accuracy >= 0.975
+    assert score(network, Split(mnist.test_images, mnist.test_labels)).accuracy >= 0.985

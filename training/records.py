@@ -110,7 +110,7 @@ def run_jobs(jobs: list[Job], place: measurements.Place, console: Console, *, si
                 for done in [future for future in waiting if future.done()]:
                     job = waiting.pop(done)
                     _keep(place.folder, job, done.result())
-                    console.print(f"{job.name}: {measurements.in_words(done.result())}")
+                    console.print(f"{job.name}: {measurements.in_words(done.result())}", soft_wrap=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():

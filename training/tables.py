@@ -35,8 +35,8 @@ def _origin(tables: dict[str, Groups]) -> str:
     machines = sorted({result["environment"]["cpu"] for result in every})
     torches = sorted({result["environment"]["torch"] for result in every})
     return (
-        f"Written by `make records` on {date.today()}; {' and '.join(machines)}, 2 of its cores or as each table says,"
-        f" torch {' and '.join(torches)}. Deviations are between seeds, of a sample."
+        f"Written by `make records` on {date.today()}, on {' and '.join(machines)} with torch {' and '.join(torches)}."
+        " Runs of one core had the other cores busy with runs like them. Deviations are between seeds, of a sample."
     )
 
 

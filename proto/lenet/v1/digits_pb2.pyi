@@ -130,7 +130,7 @@ class ClassifyResponse(_message.Message):
 
     @_builtins.property
     def unfamiliarity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """How unlike a digit each image is, n values from 0 upwards: 0 = like the training digits. An image above
+        """How unlike a digit each image is, n values from 0 upwards, without unit: 0 = like the training digits. One above
         `DescribeModelResponse.unfamiliarity_threshold` is probably no digit, however sure the probabilities look.
         """
 
@@ -229,7 +229,7 @@ class DescribeModelResponse(_message.Message):
     """True if Classify is answered by the fast lane; false if by the slower, ordinary handler of grpcio."""
     unfamiliarity_threshold: _builtins.float
     """The unfamiliarity above which an image is probably no digit; 98 of 100 digits held out from training are at or
-    below it. In the unit of `ClassifyResponse.unfamiliarity`, nats, more than 0.
+    below it. More than 0, on the scale of `ClassifyResponse.unfamiliarity`, which has no unit.
     """
     @_builtins.property
     def input_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
