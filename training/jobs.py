@@ -66,11 +66,11 @@ class Job:
 def all_jobs() -> Iterator[Job]:
     """Yields every job, those of the record first."""
     yield from _seeds("record", "record", RECIPES["record"], 10)
+    yield from _seeds("sample", "sample", RECIPES["sample"], 5)
     for row, recipe in IDEAS.items():
         yield from _seeds("ideas", row, recipe, 3)
     for row, recipe in VARIANTS.items():
         yield from _seeds("variants", row, recipe, 3)
-    yield from _seeds("sample", "sample", RECIPES["sample"], 5)
     yield from _seeds("speed", "fast", RECIPES["fast"], 5)
     yield from _seeds("speed", "article", RECIPES["article"], 2)
 
