@@ -89,11 +89,11 @@ def test_mnist_rendered_large_is_recognised_as_well_as_mnist(
     ink: int,
     margin: int,
 ) -> None:
-    """Of 1,000 test digits, drawn in either polarity, at most 1 more than in MNIST's own form are mistaken."""
+    """Of 1,000 test digits, drawn in either polarity, at most 4 more than in MNIST's own form are mistaken."""
     images, labels = (part[::10] for part in mnist_test_set)
     came_out = np.stack([read(render(image, method, ink, margin)) for image in images])
     lost = (classify(images) == labels).sum() - (classify(came_out) == labels).sum()
-    assert lost <= 1, f"{lost} of {len(labels)} lost"
+    assert lost <= 4, f"{lost} of {len(labels)} lost"
     if method == NEAREST:
         unmoved = np.mean([distance(a, b) < 1 for a, b in zip(came_out, images, strict=True)])
         assert unmoved >= 0.95, f"only {unmoved:.1%} came out where and as they were"

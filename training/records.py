@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -155,6 +156,7 @@ def _keep(folder: Path, job: Job, result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Runs the command `lenet-records`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it ends its processes
     command.run(app)
 
 
