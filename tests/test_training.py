@@ -92,8 +92,8 @@ def test_the_table_of_layers_is_the_articles() -> None:
 
 def test_the_table_is_true_of_the_tensors() -> None:
     """What the network really computes has the shapes that the table gives."""
-    network = ServedLeNet5(LeNet5(), Familiarity())
-    outputs = network(torch.zeros(3, 28, 28, dtype=torch.uint8))._asdict()
+    network = LeNet5()
+    outputs = ServedLeNet5(network, Familiarity())(torch.zeros(3, 28, 28, dtype=torch.uint8))._asdict()
     for layer in describe(network):
         if layer.kind != "linear":
             assert outputs[layer.name].shape == (3, *layer.shape)
