@@ -11,7 +11,7 @@ from training.model import Activation, Pooling
 
 RecipeName = Literal["default", "sample", "fast", "record", "article"]
 _AFFINE = Distortion(rotation_deg=10, shift_px=2, scale=0.1, shear_deg=5)
-_STRONG = Distortion(rotation_deg=15, shift_px=2.5, scale=0.15, shear_deg=10, elastic_px=1)
+_ELASTIC = Distortion(rotation_deg=10, shift_px=2, scale=0.1, shear_deg=5, elastic_px=0.6)
 _FEW_IMAGES = 10_000
 
 
@@ -86,7 +86,7 @@ RECIPES: dict[RecipeName, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(images_seen=400_000),
-        Recipe(name="sample", images_seen=400_000, epochs_at_most=120, distortion=_STRONG),
+        Recipe(name="sample", images_seen=400_000, epochs_at_most=120, distortion=_ELASTIC),
         Recipe(name="fast", distortion=None, images_seen=55_000, averaging=0.95),
         Recipe(name="record", images_seen=1_650_000, averaging=0.998),
         Recipe(
