@@ -191,9 +191,9 @@ def test_a_reply_without_maps_has_the_same_limit(released_model: Path) -> None:
         grpc.insecure_channel(started.target) as opened,
     ):
         small = digits_pb2_grpc.DigitClassifierStub(opened)
-        with pytest.raises(grpc.RpcError, match=r"the answers of 1000 images do not fit .* at most 174 do"):
+        with pytest.raises(grpc.RpcError, match=r"the answers of 1000 images do not fit .* at most 159 do"):
             small.Classify(ClassifyRequest(pixels=random_images(1000)), timeout=TIMEOUT_S)
-        fitting = small.Classify(ClassifyRequest(pixels=random_images(174)), timeout=TIMEOUT_S)
+        fitting = small.Classify(ClassifyRequest(pixels=random_images(159)), timeout=TIMEOUT_S)
         assert fitting.ByteSize() <= 8192
 
 
