@@ -156,6 +156,7 @@ def health(*, options: Options = Options()) -> int:
 
 
 app.command("clients.demo:demo", name="demo", help="Shows it all at work on drawn digits, with a server of its own.")
+app.command("clients.playground.command:playground", name="playground", help="Serves a page on which to draw a digit.")
 
 
 def main(tokens: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["GLYPHS", "Hand", "draw", "png"]
+__all__ = ["GLYPHS", "Hand", "curves", "draw", "png"]
 
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue, each 0 to 255
 Points: TypeAlias = NDArray[np.float64]  # [n, 2]
@@ -131,7 +131,7 @@ def draw(digit: int, hand: Hand, *, side_px: int = 280) -> Image.Image:
     scale = side_px * _SUPERSAMPLING
     picture = Image.new("RGB", (scale, scale), hand.paper)
     canvas = ImageDraw.Draw(picture)
-    for curve in _curves(digit, hand):
+    for curve in curves(digit, hand):
         _ink(canvas, curve * scale, hand.pen * scale, hand.ink)
     return picture.resize((side_px, side_px), Image.Resampling.BOX)
 
@@ -143,8 +143,8 @@ def png(digit: int, hand: Hand, *, side_px: int = 280) -> bytes:
     return file.getvalue()
 
 
-def _curves(digit: int, hand: Hand) -> Iterator[Points]:
-    """Gives each stroke as a dense line, in fractions of the picture."""
+def curves(digit: int, hand: Hand) -> Iterator[Points]:
+    """Gives each stroke of a digit as a dense line: points [n, 2], x and y, in fractions of the picture."""
     variants = list(GLYPHS[digit].values())
     chance = np.random.default_rng([hand.seed, digit])
     for stroke in variants[hand.variant % len(variants)]:

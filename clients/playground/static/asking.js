@@ -1,0 +1,86 @@
+// Asks the app. At most one request is in flight, and the newest drawing wins: what was asked for meanwhile is replaced,
+// not queued, so a slow server makes the page skip drawings but never fall behind the pen.
+
+import { readFrame } from "./frames.js";
+
+export class Refused extends Error {} // the input is at fault; the text is the server's
+export class Away extends Error {} // the server is; the same input may be right later
+
+export class Asker {
+  #next = null;
+  #busy = false;
+
+  get hasNothingNewer() {
+    return this.#next === null;
+  }
+
+  // A job is `{prepare, done(answer), failed(error)}`. `prepare` is called when the request is about to leave, so that
+  // no work goes into drawings that are never sent; it returns `{body, type, maps}`, or null to ask nothing after all.
+  async ask(job) {
+    this.#next = job;
+    if (this.#busy) return;
+    this.#busy = true;
+    while (this.#next) {
+      const current = this.#next;
+      this.#next = null;
+      await this.#run(current);
+    }
+    this.#busy = false;
+  }
+
+  async #run(job) {
+    const request = job.prepare();
+    if (!request) return;
+    let answer;
+    try {
+      answer = await classify(request);
+    } catch (error) {
+      job.failed(error);
+      return;
+    }
+    job.done(answer);
+  }
+}
+
+export async function describe() {
+  return readFrame(await fetched("/model"));
+}
+
+// Whether the model server serves now; null if not even this app answers.
+export async function isServing() {
+  try {
+    const response = await fetch("/status");
+    return (await response.json()).serving;
+  } catch {
+    return null;
+  }
+}
+
+export async function samples() {
+  return JSON.parse(new TextDecoder().decode(await fetched("/samples")));
+}
+
+async function classify({ body, type = "application/octet-stream", maps = [] }) {
+  const options = { method: "POST", body, headers: { "content-type": type } };
+  return readFrame(await fetched(`/classify?maps=${maps.join()}`, options));
+}
+
+async function fetched(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Away("The playground itself is away.");
+  }
+  if (response.ok) return response.arrayBuffer();
+  const text = await reason(response);
+  throw response.status >= 500 ? new Away(text) : new Refused(text);
+}
+
+async function reason(response) {
+  try {
+    return (await response.json()).error;
+  } catch {
+    return response.status === 413 ? "That is too large for the server." : "The playground refused the request.";
+  }
+}

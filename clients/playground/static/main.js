@@ -1,0 +1,245 @@
+// Wires the page: a drawing goes from the easel to 28 x 28 pixels, to the server, and its answer to every view.
+
+import { Asker, Refused, describe } from "./asking.js";
+import { palette } from "./colours.js";
+import { Connection } from "./connection.js";
+import { EMPTY, History, SHEET, SIDE, isEmpty } from "./drawing.js";
+import { Easel } from "./easel.js";
+import { byId } from "./elements.js";
+import { Sheet } from "./ink.js";
+import { acceptable, listenForPictures } from "./intake.js";
+import { Keep } from "./keep.js";
+import { Lessons } from "./lessons.js";
+import { documentOf } from "./link.js";
+import { Limits, place as placeMark } from "./maps.js";
+import { STEPS, normalise } from "./mnist.js";
+import { Network } from "./network.js";
+import { Pace } from "./pace.js";
+import { Samples } from "./samples.js";
+import { Steps, paintGrey } from "./steps.js";
+import { listenToTools, showHistory } from "./tools.js";
+import { Verdict } from "./verdict.js";
+
+const WHOLE_SHEET = { x: 0, y: 0, scaleX: SHEET / SIDE, scaleY: SHEET / SIDE };
+
+class Page {
+  #history = new History();
+  #sheet = new Sheet();
+  #asker = new Asker();
+  #pace = new Pace(byId("about"));
+  #model = null;
+  #mapsRefused = false;
+  #seen = null; // {document, pixels, place, normalised, grey} of the newest question
+  #answer = null; // {frame, pixels} of the newest answer
+  #document = EMPTY; // what is on the sheet, a stroke under way included
+
+  constructor() {
+    this.easel = new Easel(byId("sheet"), byId("sheet-pen"), (document, at, ended) => this.#drawn(document, at, ended));
+    const parts = { layers: "layers", unit: "unit", column: "unit-column", body: "unit-body", say: "unit-say", unpin: "unpin" };
+    const found = Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, byId(id)]));
+    this.network = new Network(found, (field) => this.#showField(field));
+    this.steps = new Steps(() => this.analyse());
+    this.lessons = new Lessons(() => this.#look());
+    this.samples = new Samples(byId("samples"), (document, ended) => this.#replace(document, ended));
+    this.keep = new Keep(() => this.#kept());
+    this.connection = new Connection(() => this.#serverIsBack());
+  }
+
+  start() {
+    listenToTools(this);
+    listenForPictures(byId("file"), (file) => this.#takePicture(file));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#repaint());
+    byId("range").addEventListener("change", () => this.#changeRange());
+    byId("limit").addEventListener("input", () => this.#changeRange());
+    addEventListener("hashchange", () => this.#openLink());
+    this.#openLink();
+    this.connection.check();
+  }
+
+  undo() {
+    this.#travel(() => this.#history.undo());
+  }
+
+  redo() {
+    this.#travel(() => this.#history.redo());
+  }
+
+  clear() {
+    this.#replace(EMPTY, true);
+  }
+
+  analyse(at = performance.now()) {
+    showHistory(this.#history, this.#document);
+    this.#asker.ask({
+      prepare: () => this.#question(),
+      done: (frame) => this.#answered(frame, at),
+      failed: (error) => this.#failed(error),
+    });
+  }
+
+  #drawn(document, at, ended) {
+    this.samples.stop();
+    this.#document = document;
+    if (ended) this.#history.add(document);
+    this.analyse(at);
+  }
+
+  #replace(document, ended) {
+    if (ended) this.#history.add(document);
+    this.#document = document;
+    this.easel.show(document);
+    this.analyse();
+  }
+
+  #travel(move) {
+    this.samples.stop();
+    move();
+    this.#replace(this.#history.current, false);
+  }
+
+  #openLink() {
+    const document = documentOf(location.hash);
+    if (document) this.#replace(document, true);
+  }
+
+  // The pixels of the drawing, and what to ask about them; null if there is nothing to ask.
+  #question() {
+    this.#seen = this.#normalised();
+    const { pixels, normalised } = this.#seen;
+    paintGrey(byId("seen"), { data: pixels ?? [], width: SIDE, height: SIDE });
+    this.steps.show(normalised);
+    if (!pixels) this.#showBlank();
+    if (!pixels || !this.#model || !this.connection.isServing) return null;
+    return { body: pixels, maps: this.#maps() };
+  }
+
+  #normalised() {
+    const document = this.#document;
+    // The pixels of a picture are as the server found them, and need no second pass.
+    if (document.base && !document.strokes.length) return { document, pixels: document.base, place: WHOLE_SHEET };
+    const grey = this.#sheet.read(document);
+    const normalised = normalise(grey, this.steps.off);
+    return { document, grey, normalised, pixels: normalised?.pixels, place: normalised?.place };
+  }
+
+  #maps() {
+    return this.#mapsRefused ? [] : this.network.layers.map((layer) => layer.name);
+  }
+
+  #showBlank() {
+    this.#answer = null;
+    this.verdict?.showBlank(isEmpty(this.#document) ? undefined : "blank: no ink on the sheet");
+    this.network.show(null, this.#look());
+    this.lessons.show(null, this.#look());
+  }
+
+  #answered(frame, at) {
+    if (!this.#seen.pixels) return; // cleared meanwhile
+    const pixels = this.#seen.pixels;
+    this.#answer = { frame, pixels };
+    this.#repaint();
+    this.#pace.note(at);
+    if (frame.version !== this.#model.version) this.#serverIsBack().catch(() => this.connection.lost());
+    if (this.steps.isOpen && this.#asker.hasNothingNewer) this.#askWorth();
+  }
+
+  #repaint() {
+    this.easel.redraw();
+    const look = this.#look();
+    if (!this.#answer) {
+      this.network.show(null, look);
+      this.lessons.show(null, look);
+      return;
+    }
+    const { frame, pixels } = this.#answer;
+    const { data: probabilities } = frame.arrays.get("probabilities");
+    this.verdict.show([...probabilities], frame.arrays.get("unfamiliarity").data[0], this.#model.unfamiliarity_threshold);
+    const maps = new Map(this.network.layers.map(({ name }) => [name, frame.arrays.get(name)?.data]).filter(([, map]) => map));
+    const image = Float32Array.from(pixels, (level) => level / 255);
+    this.network.show({ image, maps }, look);
+    this.lessons.show(image, look);
+  }
+
+  // What each step is worth: the same drawing without it, all in one request, when the pen has nothing new.
+  #askWorth() {
+    const { grey } = this.#seen;
+    if (!grey) return;
+    const without = STEPS.map((step) => normalise(grey, new Set([...this.steps.off, step])).pixels);
+    const body = new Uint8Array(without.flatMap((pixels) => [...pixels]));
+    const done = (frame) => this.steps.showWorth(frame.arrays.get("probabilities").data, this.#model.classes.length);
+    this.#asker.ask({ prepare: () => ({ body, maps: [] }), done, failed: (error) => this.#failed(error) });
+  }
+
+  #failed(error) {
+    if (error instanceof Refused && !this.#mapsRefused) {
+      this.#mapsRefused = true;
+      this.#notice(`No maps from this server: ${error.message}`);
+      this.analyse();
+    } else if (error instanceof Refused) {
+      this.#notice(error.message);
+    } else {
+      this.connection.lost();
+    }
+  }
+
+  async #serverIsBack() {
+    this.#model = await describe();
+    this.#mapsRefused = false;
+    this.network.open(this.#model);
+    this.verdict = new Verdict(this.#model.classes);
+    this.verdict.showBlank();
+    this.lessons.open(this.#model, this.network.layers);
+    this.#pace.describe(this.#model);
+    byId("status").dataset.model = `${this.#model.name} version ${this.#model.version}`;
+    await this.samples.load();
+    if (!this.network.layers.length) this.#notice("This server's model has no feature maps to show.");
+    setTimeout(() => this.analyse()); // once the connection counts as serving
+  }
+
+  async #takePicture(file) {
+    this.samples.stop();
+    if (!this.#model) return;
+    try {
+      const body = await acceptable(file, this.#model.limits);
+      const done = ({ arrays }) => this.#replace({ ...EMPTY, base: Uint8Array.from(arrays.get("pixels").data) }, true);
+      const failed = (error) => (error instanceof Refused ? this.#notice(error.message) : this.#failed(error));
+      this.#notice("");
+      this.#asker.ask({ prepare: () => ({ body, type: body.type, maps: [] }), done, failed });
+    } catch (error) {
+      this.#notice(error.message);
+    }
+  }
+
+  #changeRange() {
+    const kind = document.querySelector("[name=range]:checked").value;
+    byId("limit-label").hidden = kind !== "fixed";
+    this.network.limits = new Limits(kind, Math.max(0.1, Number(byId("limit").value) || 4));
+    this.#repaint();
+  }
+
+  #showField(field) {
+    const place = this.#answer && this.#seen.place;
+    for (const id of ["sheet-field", "seen-field"]) byId(id).hidden = !field || !place;
+    if (!field || !place) return;
+    placeMark(byId("seen-field"), field, { width: SIDE, height: SIDE });
+    const [width, height] = [SHEET / place.scaleX, SHEET / place.scaleY];
+    const onSheet = { left: field.left + place.x / place.scaleX, top: field.top + place.y / place.scaleY, size: field.size };
+    placeMark(byId("sheet-field"), onSheet, { width, height });
+  }
+
+  #look() {
+    const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+    return { theme, table: palette(theme) };
+  }
+
+  #kept() {
+    return { document: this.#document, model: this.#model, answer: this.#answer, views: this.network.views };
+  }
+
+  #notice(text) {
+    byId("notice").hidden = !text;
+    byId("notice").textContent = text;
+  }
+}
+
+new Page().start();

@@ -1,0 +1,143 @@
+// All layers on the page, the unit that is pointed at, and what it looks at in every layer before.
+//
+// Pointing follows the mouse; a click or Enter keeps the unit, so that its arithmetic can be watched during a stroke.
+
+import { element, signed } from "./elements.js";
+import { fieldsOf, layersWithMaps, windowOf } from "./geometry.js";
+import { Inspector } from "./inspector.js";
+import { LayerView, Limits } from "./maps.js";
+
+export class Network {
+  #views = [];
+  #unit = null;
+  #pinned = false;
+  #answer = null;
+  limits = new Limits("layer", 4);
+
+  // `parts`: {layers, unit, column, body, say, unpin}; `pointed(field)` gets the receptive field on the image, or null.
+  constructor(parts, pointed) {
+    this.parts = parts;
+    this.pointed = pointed;
+    parts.unpin.addEventListener("click", () => this.#pin(false));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.#pin(false));
+  }
+
+  get layers() {
+    return this.#views.map((view) => view.layer);
+  }
+
+  get views() {
+    return this.#views;
+  }
+
+  open(model) {
+    this.#unit = null;
+    this.#views = layersWithMaps(model).map((layer) => new LayerView(layer, (unit, how) => this.point(unit, how)));
+    this.#views.forEach((view) => view.grid.addEventListener("keydown", (event) => this.#key(view, event)));
+    this.parts.layers.replaceChildren(...this.#views.map((view) => view.root));
+    this.inspector = new Inspector(this.parts.body);
+  }
+
+  // `answer` is {image: [784] from 0 to 1, maps: Map of name to Float32Array}, or null for a blank sheet.
+  show(answer, look) {
+    this.#answer = answer;
+    this.look = look;
+    for (const view of this.#views) {
+      const values = answer?.maps.get(view.layer.name);
+      if (values) view.show(values, this.limits, look.table);
+      else view.clear(look.table);
+    }
+    if (answer?.maps.size && !this.#unit) this.#unit = this.#strongest();
+    this.#showUnit();
+  }
+
+  point(unit, how) {
+    if (how === "hover" && this.#pinned) return;
+    const same = JSON.stringify(unit) === JSON.stringify(this.#unit);
+    if (same && how === "hover") return;
+    this.#unit = unit;
+    if (how === "pick") this.#pin(!(same && this.#pinned));
+    this.#showUnit();
+    if (how !== "hover") this.#say();
+  }
+
+  #pin(pinned) {
+    this.#pinned = pinned;
+    this.parts.unpin.hidden = !pinned;
+    this.parts.unit.dataset.pinned = String(pinned);
+    this.#placePanel();
+  }
+
+  // On a narrow screen the panel follows the layer whose unit was picked; there is no room beside it.
+  #placePanel() {
+    const isNarrow = matchMedia("(max-width: 1179px)").matches;
+    const view = this.#views.find((each) => each.layer.name === this.#unit?.layer);
+    if (isNarrow && view && this.#pinned) view.root.after(this.parts.unit);
+    else if (!isNarrow && this.parts.unit.parentNode !== this.parts.column) this.parts.column.append(this.parts.unit);
+  }
+
+  #showUnit() {
+    for (const view of this.#views) view.unmark();
+    const layer = this.layers.find((each) => each.name === this.#unit?.layer);
+    if (!layer || !this.#answer?.maps.has(layer.name)) {
+      this.pointed(null);
+      return;
+    }
+    const { channel, row, column } = this.#unit;
+    const fields = fieldsOf(this.layers, layer.name, row, column);
+    this.#view(layer.name).mark("unit-mark", { left: column, top: row, size: 1 }, [channel]);
+    if (layer.source !== "input") {
+      const channels = layer.kernel ? null : [channel];
+      this.#view(layer.source).mark("window", windowOf(layer, row, column), channels);
+    }
+    this.pointed(fields.get("input"));
+    const map = this.#channel(layer.name, channel);
+    const source = (input) => this.#channel(layer.source, input);
+    this.inspector.show(layer, this.#unit, source, map, fields.get("input"), this.look);
+  }
+
+  #view(name) {
+    return this.#views.find((view) => view.layer.name === name);
+  }
+
+  #channel(name, channel) {
+    if (name === "input") return { data: this.#answer.image, width: 28, height: 28 };
+    const { width, height } = this.#view(name).layer;
+    const size = width * height;
+    return { data: this.#answer.maps.get(name).subarray(channel * size, (channel + 1) * size), width, height };
+  }
+
+  // Something to look at before anyone has pointed: the largest value of the first layer.
+  #strongest() {
+    const { name, width, height } = this.layers[0];
+    const values = this.#answer.maps.get(name);
+    const at = values?.indexOf(Math.max(...values)) ?? -1;
+    if (at < 0) return null;
+    const inMap = at % (width * height);
+    return { layer: name, channel: Math.floor(at / (width * height)), row: Math.floor(inMap / width), column: inMap % width };
+  }
+
+  #key({ layer, isStrip }, event) {
+    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const turns = { PageUp: -1, PageDown: 1 };
+    const unit = this.#unit?.layer === layer.name ? { ...this.#unit } : { layer: layer.name, channel: 0, row: 0, column: 0 };
+    if (event.key === "Enter") return this.point(unit, "pick");
+    if (!(event.key in moves) && !(event.key in turns)) return undefined;
+    event.preventDefault();
+    const [down, right] = moves[event.key] ?? [0, 0];
+    const turn = turns[event.key] ?? (isStrip ? right + 30 * down : 0);
+    const within = (value, count) => Math.min(count - 1, Math.max(0, value));
+    unit.channel = within(unit.channel + turn, layer.channels);
+    unit.row = within(unit.row + down, layer.height);
+    unit.column = within(unit.column + right, layer.width);
+    return this.point(unit, "key");
+  }
+
+  #say() {
+    const { layer, channel, row, column } = this.#unit;
+    if (!this.#answer?.maps.has(layer)) return;
+    const { data, width } = this.#channel(layer, channel);
+    const value = signed(data[row * width + column], 3);
+    this.parts.say.replaceChildren(element("span", {}, `${layer}, map ${channel + 1}, row ${row + 1}, column ${column + 1}: ${value}`));
+  }
+}

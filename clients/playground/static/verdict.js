@@ -1,0 +1,55 @@
+// What the model says: ten bars with their numbers, and one verdict. Blank is the page's own verdict: nothing is asked.
+
+import { byId, element } from "./elements.js";
+
+export class Verdict {
+  #rows = [];
+
+  constructor(classes) {
+    const list = byId("bars");
+    list.replaceChildren();
+    for (const name of classes) {
+      const bar = element("i");
+      const number = element("span", { class: "number" }, "–");
+      const row = element("li", {}, element("b", {}, name), element("span", { class: "track" }, bar), number);
+      this.#rows.push({ row, bar, number });
+      list.append(row);
+    }
+  }
+
+  show(probabilities, unfamiliarity, threshold) {
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    const doubted = threshold > 0 && unfamiliarity > threshold;
+    this.#rows.forEach(({ row, bar, number }, i) => {
+      bar.style.transform = `scaleX(${probabilities[i]})`;
+      number.textContent = percent(probabilities[i]);
+      row.classList.toggle("best", i === best);
+    });
+    const sure = `${percent(probabilities[best])} sure`;
+    this.#say(doubted ? "doubted" : "digit", String(best), doubted ? `not a digit? Nearest is ${best}, ${sure}` : sure);
+  }
+
+  showBlank(text = "blank: nothing drawn yet") {
+    for (const { row, bar, number } of this.#rows) {
+      bar.style.transform = "scaleX(0)";
+      number.textContent = "–";
+      row.classList.remove("best");
+    }
+    this.#say("blank", "–", text);
+  }
+
+  #say(state, digit, text) {
+    const box = byId("verdict");
+    if (box.dataset.state !== state) box.dataset.state = state;
+    setText(byId("verdict-digit"), state === "doubted" ? "?" : digit);
+    setText(byId("verdict-text"), text);
+  }
+}
+
+export function percent(probability) {
+  return `${(100 * probability).toFixed(1)} %`;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text; // a live region speaks at every change, even to the same
+}
