@@ -45,7 +45,7 @@ export function wantsDarkText(value, limit, theme) {
 
 export function largest(values) {
   let most = 0;
-  for (const value of values) most = Math.max(most, Math.abs(value));
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
   return most;
 }
 

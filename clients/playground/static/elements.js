@@ -16,3 +16,8 @@ export function signed(value, digits = 2) {
   const text = Math.abs(value).toFixed(digits);
   return value < 0 && Number(text) !== 0 ? `−${text}` : text;
 }
+
+// Changes a text only if it differs: the same text again would cost a layout, and a live region would speak it.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -2,8 +2,8 @@
 
 import { agree, convolve, pool } from "./arithmetic.js";
 import { largest, paint } from "./colours.js";
-import { element, signed } from "./elements.js";
-import { NumberSquare } from "./numbers.js";
+import { element, setText, signed } from "./elements.js";
+import { NumberSquare, Sum } from "./numbers.js";
 
 export class Inspector {
   #body;
@@ -18,8 +18,8 @@ export class Inspector {
   // `source(channel)` and `map` are channels as {data, width, height}; `field` is the receptive field on the image.
   show(layer, unit, source, map, field, look) {
     if (this.#layer !== layer) this.#open(layer);
+    if (this.#last?.[1] !== unit) this.#view.where.replaceChildren(...whereabouts(layer, unit, field));
     this.#last = [layer, unit, source, map, field, look];
-    this.#view.where.replaceChildren(...whereabouts(layer, unit, field));
     if (layer.kernel) this.#showConvolution(convolve(layer, unit, source, map), look);
     else this.#showPooling(pool(layer, unit, source, map), look);
   }
@@ -28,8 +28,9 @@ export class Inspector {
 
   #open(layer) {
     this.#layer = layer;
+    this.#last = null;
     this.#input = 0;
-    this.#view = layer.kernel ? convolutionView(layer, (input) => this.#choose(input)) : poolingView(layer);
+    this.#view = layer.kernel ? convolutionView(layer, (input) => this.#choose(input), () => this.show(...this.#last)) : poolingView(layer);
     this.#body.replaceChildren(...this.#view.parts);
   }
 
@@ -39,29 +40,26 @@ export class Inspector {
   }
 
   #showConvolution(work, look) {
-    const { patch, kernel, products, chosen, rows, sum, all } = this.#view;
+    const { patch, kernel, products, chosen, rows, sum, all, details } = this.#view;
     const group = work.groups[this.#input];
     const limits = [0, 1, 2].map((part) => largest(work.groups.flatMap((each) => [largest(partsOf(each)[part])])));
     [patch, kernel, products].forEach((square, i) => square.show(partsOf(group)[i], look, limits[i]));
-    chosen.textContent = work.groups.length > 1 ? `input map ${this.#input + 1} of ${work.groups.length}` : "the image";
+    setText(chosen, work.groups.length > 1 ? `input map ${this.#input + 1} of ${work.groups.length}` : "the image");
     rows.forEach((row, i) => {
       partsOf(work.groups[i]).forEach((values, part) => paint(row.contexts[part], values, limits[part], look.table));
-      row.sum.textContent = signed(work.groups[i].sum, 4);
+      setText(row.sum, signed(work.groups[i].sum, 4));
       row.root.setAttribute("aria-pressed", String(i === this.#input));
     });
-    sum.replaceChildren(...sumOf(work));
-    all.textContent = listing(work);
+    showSum(sum, work);
+    if (details.open) all.textContent = listing(work);
   }
 
   #showPooling(work, look) {
-    this.#view.values.show(work.values, look);
-    const way = work.way ? `${work.way}, then ${work.activation}` : "the served value comes from other weights";
-    this.#view.sum.replaceChildren(
-      line("values", Array.from(work.values, (value) => signed(value, 4)).join("  ")),
-      ...(work.way ? [line(work.way, signed(work.pooled, 6)), line(`after ${work.activation}`, signed(work.total, 6))] : []),
-      line("served", signed(work.served, 6), "served"),
-      element("p", { class: "agrees" }, work.way ? `✓ ${way}: the served value` : way),
-    );
+    const { values, sum } = this.#view;
+    values.show(work.values, look);
+    const names = work.way ? [work.way, `after ${work.activation}`] : ["pooled", "after activation"];
+    const verdict = work.way ? `✓ ${work.way}, then ${work.activation}: the served value` : "the served value comes from other weights";
+    sum.show([[names[0], work.pooled], [names[1], work.total], ["served", work.served]], verdict);
   }
 }
 
@@ -73,7 +71,7 @@ function whereabouts(layer, { channel, row, column }, field) {
   ];
 }
 
-function convolutionView(layer, choose) {
+function convolutionView(layer, choose, again) {
   const [, inputs, side] = layer.kernel.shape;
   const where = element("p", { class: "where" });
   const patch = new NumberSquare(side, "patch");
@@ -81,13 +79,14 @@ function convolutionView(layer, choose) {
   const products = new NumberSquare(side, "products", { digits: 3, className: "wide" });
   const chosen = element("p", { class: "quiet" });
   const rows = inputs > 1 ? Array.from({ length: inputs }, (_, input) => inputRow(input, side, choose)) : [];
-  const sum = element("div", { class: "sum", id: "sum" });
+  const sum = new Sum(4);
   const all = element("pre", { id: "all-products", tabindex: "0" });
   const details = element("details", {}, element("summary", {}, `All ${inputs * side * side} products as text`), all);
+  details.addEventListener("toggle", again);
   const pair = element("div", { class: "pair" }, patch.root, element("b", {}, "×"), kernel.root);
   const list = element("div", { class: "input-rows", role: "group", "aria-label": "Input maps" }, ...rows.map((row) => row.root));
-  const parts = [where, sum, chosen, pair, products.root, ...(rows.length ? [list] : []), details];
-  return { parts, where, patch, kernel, products, chosen, rows, sum, all };
+  const parts = [where, sum.root, chosen, pair, products.root, ...(rows.length ? [list] : []), details];
+  return { parts, where, patch, kernel, products, chosen, rows, sum, all, details };
 }
 
 function inputRow(input, side, choose) {
@@ -103,21 +102,15 @@ function inputRow(input, side, choose) {
 function poolingView(layer) {
   const where = element("p", { class: "where" });
   const values = new NumberSquare(layer.window, "values", { digits: 4, className: "wide" });
-  const sum = element("div", { class: "sum", id: "sum" });
-  return { parts: [where, sum, values.root], where, values, sum };
+  const sum = new Sum(3);
+  return { parts: [where, sum.root, values.root], where, values, sum };
 }
 
-function sumOf({ groups, sum, bias, total, served }) {
+function showSum(view, { groups, sum, bias, total, served }) {
   const count = groups.length * groups[0].products.length;
-  const scale = Math.max(1, ...groups.map((group) => Math.abs(group.sum)));
-  const close = agree(total, served, scale);
-  return [
-    line(`${count} products`, signed(sum, 6)),
-    line("+ bias", signed(bias, 6)),
-    line("= sum", signed(total, 6), "total"),
-    line("served", signed(served, 6), "served"),
-    element("p", { class: "agrees" }, close ? "✓ the sum is the served value" : "✗ the sum is not the served value"),
-  ];
+  const close = agree(total, served, Math.max(1, ...groups.map((group) => Math.abs(group.sum))));
+  const verdict = close ? "✓ the sum is the served value" : "✗ the sum is not the served value";
+  view.show([[`${count} products`, sum], ["+ bias", bias], ["= sum", total], ["served", served]], verdict);
 }
 
 function listing({ groups, sum, bias, total, served }) {
@@ -126,10 +119,6 @@ function listing({ groups, sum, bias, total, served }) {
     ...products.map((product, i) => `${signed(patch[i], 6)} × ${signed(kernel[i], 6)} = ${signed(product, 6)}`),
   ]);
   return [...lines, `products ${signed(sum, 6)}`, `bias ${signed(bias, 6)}`, `sum ${signed(total, 6)}`, `served ${signed(served, 6)}`].join("\n");
-}
-
-function line(name, value, kind = "") {
-  return element("p", { class: `line ${kind}` }, element("span", {}, name), element("span", { class: "number" }, value));
 }
 
 function partsOf({ patch, kernel, products }) {

@@ -17,21 +17,24 @@ export class Lessons {
   #channel = 0;
   #slide = null;
   #image = null;
+  #isSeen = false;
 
   constructor(look) {
     this.look = look;
+    // Far below the drawing; worth no time of a stroke while nobody looks.
+    new IntersectionObserver(([{ isIntersecting }]) => this.#seen(isIntersecting)).observe(byId("lesson-slide"));
     const root = (id) => document.querySelector(`#${id} > div`);
     this.roots = { slide: root("lesson-slide") };
     this.worked = new Slide(root("lesson-worked"), { side: 4, window: 2, padding: 0, numbered: true, digits: 1, stepMs: 1200 });
     this.formula = new Formula(root("lesson-formula"));
     this.kernels = new Kernels(root("lesson-kernels"));
-    this.worked.show(WORKED.image, WORKED.kernel, WORKED.bias, look());
   }
 
   open(model, layers) {
     this.#layer = layers.find((layer) => layer.kernel && layer.source === "input") ?? null;
     this.formula.open(layers);
     this.kernels.open(layers);
+    this.paint(this.look());
     byId("lesson-slide").hidden = !this.#layer;
     if (!this.#layer) return;
     const { width, window, padding } = this.#layer;
@@ -42,12 +45,21 @@ export class Lessons {
   }
 
   // `image` is [784] from 0 to 1, or null for a blank sheet.
-  show(image, look) {
+  show(image) {
     this.#image = image ?? new Float32Array(28 * 28);
-    this.look = () => look;
+    if (this.#isSeen) this.#showSlide();
+  }
+
+  // What changes only with the palette.
+  paint(look) {
     this.worked.show(WORKED.image, WORKED.kernel, WORKED.bias, look);
     this.kernels.show(look);
     this.#showSlide();
+  }
+
+  #seen(isSeen) {
+    this.#isSeen = isSeen;
+    if (isSeen) this.#showSlide();
   }
 
   #showSlide() {

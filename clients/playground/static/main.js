@@ -31,6 +31,7 @@ class Page {
   #mapsRefused = false;
   #seen = null; // {document, pixels, place, normalised, grey} of the newest question
   #answer = null; // {frame, pixels} of the newest answer
+  #palette = lookNow();
   #document = EMPTY; // what is on the sheet, a stroke under way included
 
   constructor() {
@@ -39,7 +40,7 @@ class Page {
     const found = Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, byId(id)]));
     this.network = new Network(found, (field) => this.#showField(field));
     this.steps = new Steps(() => this.analyse());
-    this.lessons = new Lessons(() => this.#look());
+    this.lessons = new Lessons(() => this.#palette);
     this.samples = new Samples(byId("samples"), (document, ended) => this.#replace(document, ended));
     this.keep = new Keep(() => this.#kept());
     this.connection = new Connection(() => this.#serverIsBack());
@@ -48,7 +49,7 @@ class Page {
   start() {
     listenToTools(this);
     listenForPictures(byId("file"), (file) => this.#takePicture(file));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#repaint());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#newPalette());
     byId("range").addEventListener("change", () => this.#changeRange());
     byId("limit").addEventListener("input", () => this.#changeRange());
     addEventListener("hashchange", () => this.#openLink());
@@ -129,8 +130,8 @@ class Page {
   #showBlank() {
     this.#answer = null;
     this.verdict?.showBlank(isEmpty(this.#document) ? undefined : "blank: no ink on the sheet");
-    this.network.show(null, this.#look());
-    this.lessons.show(null, this.#look());
+    this.network.show(null, this.#palette);
+    this.lessons.show(null);
   }
 
   #answered(frame, at) {
@@ -145,10 +146,10 @@ class Page {
 
   #repaint() {
     this.easel.redraw();
-    const look = this.#look();
+    const look = this.#palette;
     if (!this.#answer) {
       this.network.show(null, look);
-      this.lessons.show(null, look);
+      this.lessons.show(null);
       return;
     }
     const { frame, pixels } = this.#answer;
@@ -157,7 +158,7 @@ class Page {
     const maps = new Map(this.network.layers.map(({ name }) => [name, frame.arrays.get(name)?.data]).filter(([, map]) => map));
     const image = Float32Array.from(pixels, (level) => level / 255);
     this.network.show({ image, maps }, look);
-    this.lessons.show(image, look);
+    this.lessons.show(image);
   }
 
   // What each step is worth: the same drawing without it, all in one request, when the pen has nothing new.
@@ -227,9 +228,10 @@ class Page {
     placeMark(byId("sheet-field"), onSheet, { width, height });
   }
 
-  #look() {
-    const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-    return { theme, table: palette(theme) };
+  #newPalette() {
+    this.#palette = lookNow();
+    this.lessons.paint(this.#palette);
+    this.#repaint();
   }
 
   #kept() {
@@ -240,6 +242,11 @@ class Page {
     byId("notice").hidden = !text;
     byId("notice").textContent = text;
   }
+}
+
+function lookNow() {
+  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  return { theme, table: palette(theme) };
 }
 
 new Page().start();

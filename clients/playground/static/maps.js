@@ -2,13 +2,15 @@
 // looks at. Maps of a single unit each (conv3) form one strip, so that 120 of them are still one thing to look at.
 
 import { largest, paint } from "./colours.js";
-import { element } from "./elements.js";
+import { element, setText } from "./elements.js";
 
 const STRIP_COLUMNS = 30;
+const RAMP = Float32Array.from({ length: 255 }, (_, i) => i - 127);
 
 export class LayerView {
   #canvases = [];
   #legend;
+  #table = null; // that the legend shows
   #marks = [];
 
   // `point(unit, how)` is called with {layer, channel, row, column} and "hover", "pick" or "key".
@@ -33,12 +35,12 @@ export class LayerView {
     this.root.append(head, this.grid);
   }
 
-  show(values, limits, table, theme) {
+  show(values, limits, table) {
     this.#canvases.forEach((context, i) => {
       const size = values.length / this.#canvases.length;
       paint(context, values.subarray(i * size, (i + 1) * size), limits.of(values, i, this.layer), table);
     });
-    this.#showLegend(limits.of(values, null, this.layer), limits.kind, table, theme);
+    this.#showLegend(limits.of(values, null, this.layer), limits.kind, table);
   }
 
   clear(table) {
@@ -99,10 +101,10 @@ export class LayerView {
   }
 
   #showLegend(limit, kind, table) {
-    const ramp = Float32Array.from({ length: 255 }, (_, i) => i - 127);
-    paint(this.#legend.getContext("2d"), ramp, 127, table);
-    this.low.textContent = kind === "map" ? "−max" : `−${limit.toFixed(2)}`;
-    this.high.textContent = kind === "map" ? "+max of each" : `+${limit.toFixed(2)}`;
+    if (this.#table !== table) paint(this.#legend.getContext("2d"), RAMP, 127, table);
+    this.#table = table;
+    setText(this.low, kind === "map" ? "−max" : `−${limit.toFixed(2)}`);
+    setText(this.high, kind === "map" ? "+max" : `+${limit.toFixed(2)}`);
   }
 }
 
@@ -132,8 +134,8 @@ export function place(mark, { left, top, size }, { width, height }) {
 }
 
 function title({ name, kind, channels, height, width, window, parameters }) {
-  const shape = height * width === 1 ? `${channels} units` : `${channels} maps of ${height} × ${width}`;
-  const what = kind === "convolution" ? `${window} × ${window} convolution` : `${window} × ${window} pooling`;
-  const weights = parameters ? `, ${parameters.toLocaleString("en")} parameters` : "";
+  const shape = height * width === 1 ? `${channels} units` : `${channels} maps, ${height} × ${width}`;
+  const what = `${window} × ${window} ${kind}`;
+  const weights = parameters ? ` · ${parameters.toLocaleString("en")} parameters` : "";
   return [element("h3", {}, name), element("p", { class: "quiet" }, `${shape} · ${what}${weights}`)];
 }

@@ -35,8 +35,8 @@ function boxOfInk({ data, width, height }) {
   const [rows, columns] = [new Float32Array(height), new Float32Array(width)];
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
-      rows[y] = Math.max(rows[y], data[i]);
-      columns[x] = Math.max(columns[x], data[i]);
+      if (data[i] > rows[y]) rows[y] = data[i];
+      if (data[i] > columns[x]) columns[x] = data[i];
     }
   }
   const halfPixel = roundHalfEven(Math.max(extent(rows, peak), extent(columns, peak)) / 40);
@@ -116,10 +116,12 @@ function resizeRows({ data, width, height }, newWidth, grows) {
   const windows = Array.from({ length: newWidth }, (_, x) => weights(x, width / newWidth, width, grows));
   const out = new Float32Array(newWidth * height);
   for (let y = 0; y < height; y++) {
-    windows.forEach(({ first, shares }, x) => {
-      const start = y * width + first;
-      out[y * newWidth + x] = shares.reduce((sum, share, i) => sum + share * data[start + i], 0);
-    });
+    for (let x = 0; x < newWidth; x++) {
+      const { first, shares } = windows[x];
+      let sum = 0;
+      for (let i = 0; i < shares.length; i++) sum += shares[i] * data[y * width + first + i];
+      out[y * newWidth + x] = sum;
+    }
   }
   return { data: out, width: newWidth, height };
 }
@@ -145,7 +147,9 @@ function transpose({ data, width, height }) {
 }
 
 function peakOf(data) {
-  return data.reduce((peak, level) => Math.max(peak, level), 0);
+  let peak = 0;
+  for (let i = 0; i < data.length; i++) if (data[i] > peak) peak = data[i];
+  return peak;
 }
 
 function roundHalfEven(value) {

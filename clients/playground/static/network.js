@@ -10,6 +10,7 @@ import { LayerView, Limits } from "./maps.js";
 export class Network {
   #views = [];
   #unit = null;
+  #marked = null; // the unit that the marks show
   #pinned = false;
   #answer = null;
   limits = new Limits("layer", 4);
@@ -31,7 +32,7 @@ export class Network {
   }
 
   open(model) {
-    this.#unit = null;
+    this.#unit = this.#marked = null;
     this.#views = layersWithMaps(model).map((layer) => new LayerView(layer, (unit, how) => this.point(unit, how)));
     this.#views.forEach((view) => view.grid.addEventListener("keydown", (event) => this.#key(view, event)));
     this.parts.layers.replaceChildren(...this.#views.map((view) => view.root));
@@ -77,23 +78,30 @@ export class Network {
   }
 
   #showUnit() {
-    for (const view of this.#views) view.unmark();
     const layer = this.layers.find((each) => each.name === this.#unit?.layer);
-    if (!layer || !this.#answer?.maps.has(layer.name)) {
+    const isKnown = layer && this.#answer?.maps.has(layer.name);
+    if (this.#marked !== (isKnown ? this.#unit : null)) this.#mark(isKnown ? layer : null);
+    if (!isKnown) {
       this.pointed(null);
       return;
     }
     const { channel, row, column } = this.#unit;
     const fields = fieldsOf(this.layers, layer.name, row, column);
-    this.#view(layer.name).mark("unit-mark", { left: column, top: row, size: 1 }, [channel]);
-    if (layer.source !== "input") {
-      const channels = layer.kernel ? null : [channel];
-      this.#view(layer.source).mark("window", windowOf(layer, row, column), channels);
-    }
     this.pointed(fields.get("input"));
     const map = this.#channel(layer.name, channel);
     const source = (input) => this.#channel(layer.source, input);
     this.inspector.show(layer, this.#unit, source, map, fields.get("input"), this.look);
+  }
+
+  // Only when the unit changes: it costs a layout, and a stroke has none to spare.
+  #mark(layer) {
+    for (const view of this.#views) view.unmark();
+    this.#marked = layer ? this.#unit : null;
+    if (!layer) return;
+    const { channel, row, column } = this.#unit;
+    this.#view(layer.name).mark("unit-mark", { left: column, top: row, size: 1 }, [channel]);
+    if (layer.source === "input") return;
+    this.#view(layer.source).mark("window", windowOf(layer, row, column), layer.kernel ? null : [channel]);
   }
 
   #view(name) {

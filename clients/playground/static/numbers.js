@@ -1,7 +1,7 @@
-// A square of numbers on their colours: a patch, a kernel or their products.
+// Numbers on the page: a square of them on their colours (a patch, a kernel, their products), and a sum line by line.
 
 import { cssColour, largest, wantsDarkText } from "./colours.js";
-import { element, signed } from "./elements.js";
+import { element, setText, signed } from "./elements.js";
 
 export class NumberSquare {
   #cells = [];
@@ -18,7 +18,7 @@ export class NumberSquare {
   show(values, { table, theme }, limit = largest(values)) {
     this.#cells.forEach((cell, i) => {
       const known = i < values.length && !Number.isNaN(values[i]);
-      cell.textContent = known ? signed(values[i], this.digits) : "";
+      setText(cell, known ? signed(values[i], this.digits) : "");
       cell.style.backgroundColor = known ? cssColour(values[i], limit, table) : "transparent";
       cell.style.color = wantsDarkText(known ? values[i] : 0, limit, theme) ? "#16181a" : "#fff";
     });
@@ -26,5 +26,25 @@ export class NumberSquare {
 
   mark(isMarked) {
     this.#cells.forEach((cell, i) => cell.classList.toggle("marked", isMarked(i)));
+  }
+}
+
+export class Sum {
+  #lines;
+  #verdict = element("p", { class: "agrees" });
+
+  constructor(count) {
+    this.#lines = Array.from({ length: count }, () => ({ name: element("span"), value: element("span", { class: "number" }) }));
+    const lines = this.#lines.map(({ name, value }) => element("p", { class: "line" }, name, value));
+    this.root = element("div", { class: "sum", id: "sum" }, ...lines, this.#verdict);
+  }
+
+  // `terms` are [name, value]; the verdict says whether they add up.
+  show(terms, verdict) {
+    terms.forEach(([name, value], i) => {
+      setText(this.#lines[i].name, name);
+      setText(this.#lines[i].value, Number.isNaN(value) ? "–" : signed(value, 6));
+    });
+    setText(this.#verdict, verdict);
   }
 }

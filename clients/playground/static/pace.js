@@ -1,10 +1,12 @@
 // How long it takes from a movement of the pen to the maps: measured at every answer, for anyone to see.
 
 const KEPT = 101;
+const QUIET_MS = 300;
 
 export class Pace {
   #about;
   #times = [];
+  #timer = null;
   #model = "";
 
   constructor(about) {
@@ -23,7 +25,8 @@ export class Pace {
       const { duration } = performance.measure("pen to maps", { start: movedAt, end: performance.now() });
       performance.clearMeasures("pen to maps"); // observers have it; kept, they would pile up
       this.#times = [...this.#times.slice(1 - KEPT), duration];
-      this.#show();
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#show(), QUIET_MS); // the telling must not take part in what is measured
     });
   }
 

@@ -1,6 +1,6 @@
 // What the model says: ten bars with their numbers, and one verdict. Blank is the page's own verdict: nothing is asked.
 
-import { byId, element } from "./elements.js";
+import { byId, element, setText } from "./elements.js";
 
 export class Verdict {
   #rows = [];
@@ -22,7 +22,7 @@ export class Verdict {
     const doubted = threshold > 0 && unfamiliarity > threshold;
     this.#rows.forEach(({ row, bar, number }, i) => {
       bar.style.transform = `scaleX(${probabilities[i]})`;
-      number.textContent = percent(probabilities[i]);
+      setText(number, percent(probabilities[i]));
       row.classList.toggle("best", i === best);
     });
     const sure = `${percent(probabilities[best])} sure`;
@@ -48,8 +48,4 @@ export class Verdict {
 
 export function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
-}
-
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text; // a live region speaks at every change, even to the same
 }
