@@ -23,7 +23,7 @@ export class Lessons {
     this.look = look;
     // Far below the drawing; worth no time of a stroke while nobody looks.
     new IntersectionObserver(([{ isIntersecting }]) => this.#seen(isIntersecting)).observe(byId("lesson-slide"));
-    const root = (id) => document.querySelector(`#${id} > div`);
+    const root = (id) => document.querySelector(`#${id} > div:last-child`);
     this.roots = { slide: root("lesson-slide") };
     this.worked = new Slide(root("lesson-worked"), { side: 4, window: 2, padding: 0, numbered: true, digits: 1, stepMs: 1200 });
     this.formula = new Formula(root("lesson-formula"));

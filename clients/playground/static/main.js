@@ -3,33 +3,30 @@
 import { Asker, Refused, describe } from "./asking.js";
 import { palette } from "./colours.js";
 import { Connection } from "./connection.js";
-import { EMPTY, History, SHEET, SIDE, isEmpty } from "./drawing.js";
+import { EMPTY, History, SIDE, isEmpty } from "./drawing.js";
 import { Easel } from "./easel.js";
 import { byId } from "./elements.js";
-import { Sheet } from "./ink.js";
 import { acceptable, listenForPictures } from "./intake.js";
 import { Keep } from "./keep.js";
 import { Lessons } from "./lessons.js";
 import { documentOf } from "./link.js";
-import { Limits, place as placeMark } from "./maps.js";
-import { STEPS, normalise } from "./mnist.js";
+import { Limits } from "./maps.js";
 import { Network } from "./network.js";
 import { Pace } from "./pace.js";
+import { Reading, showField, withoutEachStep } from "./reading.js";
 import { Samples } from "./samples.js";
 import { Steps, paintGrey } from "./steps.js";
 import { listenToTools, showHistory } from "./tools.js";
 import { Verdict } from "./verdict.js";
 
-const WHOLE_SHEET = { x: 0, y: 0, scaleX: SHEET / SIDE, scaleY: SHEET / SIDE };
-
 class Page {
   #history = new History();
-  #sheet = new Sheet();
+  #reading = new Reading();
   #asker = new Asker();
   #pace = new Pace(byId("about"));
   #model = null;
   #mapsRefused = false;
-  #seen = null; // {document, pixels, place, normalised, grey} of the newest question
+  #seen = null; // the reading of the newest question
   #answer = null; // {frame, pixels} of the newest answer
   #palette = lookNow();
   #document = EMPTY; // what is on the sheet, a stroke under way included
@@ -38,7 +35,7 @@ class Page {
     this.easel = new Easel(byId("sheet"), byId("sheet-pen"), (document, at, ended) => this.#drawn(document, at, ended));
     const parts = { layers: "layers", unit: "unit", column: "unit-column", body: "unit-body", say: "unit-say", unpin: "unpin" };
     const found = Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, byId(id)]));
-    this.network = new Network(found, (field) => this.#showField(field));
+    this.network = new Network(found, (field) => showField(field, this.#answer && this.#seen.place));
     this.steps = new Steps(() => this.analyse());
     this.lessons = new Lessons(() => this.#palette);
     this.samples = new Samples(byId("samples"), (document, ended) => this.#replace(document, ended));
@@ -105,22 +102,13 @@ class Page {
 
   // The pixels of the drawing, and what to ask about them; null if there is nothing to ask.
   #question() {
-    this.#seen = this.#normalised();
+    this.#seen = this.#reading.of(this.#document, this.steps.off);
     const { pixels, normalised } = this.#seen;
     paintGrey(byId("seen"), { data: pixels ?? [], width: SIDE, height: SIDE });
     this.steps.show(normalised);
     if (!pixels) this.#showBlank();
     if (!pixels || !this.#model || !this.connection.isServing) return null;
     return { body: pixels, maps: this.#maps() };
-  }
-
-  #normalised() {
-    const document = this.#document;
-    // The pixels of a picture are as the server found them, and need no second pass.
-    if (document.base && !document.strokes.length) return { document, pixels: document.base, place: WHOLE_SHEET };
-    const grey = this.#sheet.read(document);
-    const normalised = normalise(grey, this.steps.off);
-    return { document, grey, normalised, pixels: normalised?.pixels, place: normalised?.place };
   }
 
   #maps() {
@@ -163,10 +151,8 @@ class Page {
 
   // What each step is worth: the same drawing without it, all in one request, when the pen has nothing new.
   #askWorth() {
-    const { grey } = this.#seen;
-    if (!grey) return;
-    const without = STEPS.map((step) => normalise(grey, new Set([...this.steps.off, step])).pixels);
-    const body = new Uint8Array(without.flatMap((pixels) => [...pixels]));
+    const body = withoutEachStep(this.#seen, this.steps.off);
+    if (!body) return;
     const done = (frame) => this.steps.showWorth(frame.arrays.get("probabilities").data, this.#model.classes.length);
     this.#asker.ask({ prepare: () => ({ body, maps: [] }), done, failed: (error) => this.#failed(error) });
   }
@@ -216,16 +202,6 @@ class Page {
     byId("limit-label").hidden = kind !== "fixed";
     this.network.limits = new Limits(kind, Math.max(0.1, Number(byId("limit").value) || 4));
     this.#repaint();
-  }
-
-  #showField(field) {
-    const place = this.#answer && this.#seen.place;
-    for (const id of ["sheet-field", "seen-field"]) byId(id).hidden = !field || !place;
-    if (!field || !place) return;
-    placeMark(byId("seen-field"), field, { width: SIDE, height: SIDE });
-    const [width, height] = [SHEET / place.scaleX, SHEET / place.scaleY];
-    const onSheet = { left: field.left + place.x / place.scaleX, top: field.top + place.y / place.scaleY, size: field.size };
-    placeMark(byId("sheet-field"), onSheet, { width, height });
   }
 
   #newPalette() {

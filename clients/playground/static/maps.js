@@ -19,9 +19,8 @@ export class LayerView {
     this.isStrip = layer.height * layer.width === 1;
     this.root = element("section", { class: "layer", id: `layer-${layer.name}`, "aria-label": layer.name });
     this.#legend = element("canvas", { class: "legend-scale", width: 255, height: 1, "aria-hidden": "true" });
-    this.low = element("span", { class: "number" });
-    this.high = element("span", { class: "number" });
-    const legend = element("div", { class: "legend" }, this.low, this.#legend, this.high);
+    this.limit = element("span", { class: "number" });
+    const legend = element("div", { class: "legend" }, this.limit, "−", this.#legend, "+");
     const head = element("div", { class: "layer-head" }, ...title(layer), legend);
     this.grid = element("div", {
       class: this.isStrip ? "maps strip" : "maps",
@@ -103,8 +102,7 @@ export class LayerView {
   #showLegend(limit, kind, table) {
     if (this.#table !== table) paint(this.#legend.getContext("2d"), RAMP, 127, table);
     this.#table = table;
-    setText(this.low, kind === "map" ? "−max" : `−${limit.toFixed(2)}`);
-    setText(this.high, kind === "map" ? "+max" : `+${limit.toFixed(2)}`);
+    setText(this.limit, kind === "map" ? "± max" : `± ${limit.toFixed(2)}`);
   }
 }
 
