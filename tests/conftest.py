@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from browser import Opener
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parent.parent
 READY_S = 20
@@ -116,3 +121,30 @@ def read_idx(directory: Path, name: str) -> NDArray[np.uint8]:
     dimensions = content[3]
     shape = np.frombuffer(content, ">u4", count=dimensions, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+@pytest.fixture(scope="session")
+def playground(server: ServerProcess) -> Iterator[str]:
+    """The address of a playground in front of the shared server."""
+    from browser import running_playground  # playwright is for these tests only
+
+    with running_playground(server.target) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser for one module: while Playwright runs, no other test could run an event loop."""
+    from browser import running_browser
+
+    with running_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: "Browser", playground: str) -> "Iterator[Opener]":
+    """Opens pages; see browser.visits."""
+    from browser import visits
+
+    with visits(browser, playground) as open_page:
+        yield open_page
