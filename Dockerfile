@@ -1,5 +1,5 @@
 # One recipe for three images, by target and by the extra of pyproject.toml that is installed:
-#   --target serving                          the server on a CPU: small, no torch (the default)
+#   --target serving                          the server on a CPU, and the playground: small, no torch (the default)
 #   --target serving  --build-arg EXTRA=gpu   the server on an NVIDIA GPU: CUDA and cuDNN come as Python wheels, so the
 #                                             host needs only its driver and the NVIDIA container toolkit
 #   --target training --build-arg EXTRA=train trains and exports
@@ -11,7 +11,7 @@ WORKDIR /app
 RUN useradd --uid 10001 --no-create-home lenet
 
 FROM base AS packages
-ARG EXTRA=serving
+ARG EXTRA=serving,playground
 RUN python -m venv /venv
 COPY pyproject.toml constraints.txt README.md ./
 COPY proto proto

@@ -17,8 +17,8 @@ demo: .venv/light ## classify drawn digits with the released model, without torc
 test: .venv/dev ## run all tests
 	$(BIN)/python -m pytest
 
-serve: .venv/light ## serve the newest model in the foreground
-	$(BIN)/lenet-serve
+serve: .venv/light ## serve the newest model, and the playground, in the foreground
+	@deploy/serve.sh $(BIN)
 
 train: .venv/train ## train LeNet5 on MNIST into runs/latest
 	$(BIN)/lenet-train $(TRAIN_FLAGS)
@@ -69,7 +69,7 @@ clean: ## remove what the targets installed, built and drew
 	$(PYTHON) -m venv .venv
 
 .venv/light: pyproject.toml constraints.txt | .venv/bin/pip
-	$(PIP_INSTALL) --editable '.[serving,cli]'
+	$(PIP_INSTALL) --editable '.[serving,cli,playground]'
 	@touch $@
 
 .venv/train: pyproject.toml constraints.txt | .venv/bin/pip

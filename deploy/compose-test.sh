@@ -28,6 +28,12 @@ for digit in range(10):
 ' "$drawings"
 "$lenet" classify "$drawings"/*.png
 
+"${compose[@]}" up --detach playground
+ask_page='from urllib.request import *; import sys; sys.exit(b"true" not in urlopen("http://127.0.0.1:8080/status").read())'
+for _ in $(seq 30); do .venv/bin/python -c "$ask_page" 2>/dev/null && break; sleep 1; done
+.venv/bin/python -c "$ask_page" || { echo "compose-test: the playground does not see the server"; exit 1; }
+echo "compose-test: the playground is there"
+
 "${compose[@]}" stop server
 status=$(state ExitCode)
 [ "$status" = 0 ] || { docker logs "$container"; echo "compose-test: exit status $status"; exit 1; }

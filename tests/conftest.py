@@ -46,10 +46,10 @@ class ServerProcess:
 
 
 @contextmanager
-def running_server(*flags: str) -> Iterator[ServerProcess]:
-    """Starts `lenet-serve` on a free port and waits for its ready line."""
+def running_server(*flags: str, port: str = "0") -> Iterator[ServerProcess]:
+    """Starts `lenet-serve`, on a free port by default, and waits for its ready line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving.server", "--port", "0", *flags],
+        [sys.executable, "-m", "serving.server", "--port", port, *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

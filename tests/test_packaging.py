@@ -1,7 +1,11 @@
 """What each extra of the package installs, and that the pinned versions are within its ranges."""
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -29,7 +33,7 @@ def names(extra: str) -> set[str]:
     return {requirement.name for requirement in requirements(extra)}
 
 
-@pytest.mark.parametrize("extra", ["cli", "serving", "gpu"])
+@pytest.mark.parametrize("extra", ["cli", "serving", "gpu", "playground"])
 def test_serving_and_asking_need_no_training_packages(extra: str) -> None:
     """They install in seconds."""
     assert names(extra) & HEAVY == set()
@@ -55,3 +59,13 @@ def test_no_file_of_the_packaging_names_an_index() -> None:
     """Where packages come from is the user's choice."""
     for name in ("constraints.txt", "pyproject.toml", "Makefile", "Dockerfile", "docker-compose.yml"):
         assert "://" not in (ROOT / name).read_text(), name
+
+
+def test_the_wheel_holds_the_page(tmp_path: Path) -> None:
+    """Every file of it: an installed package serves the same page as the repository."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    page = {f"clients/playground/static/{file.name}" for file in (ROOT / "clients/playground/static").iterdir()}
+    assert len(page) > 20
+    assert page <= set(zipfile.ZipFile(wheel).namelist())

@@ -31,16 +31,14 @@ export function paint(context, values, limit, table) {
   context.putImageData(image, 0, 0);
 }
 
-export function cssColour(value, limit, table) {
+// The colour of a value for style sheets, and black or white, whichever reads better on it.
+export function cssColours(value, limit, table) {
   const level = limit > 0 ? Math.round((value / limit) * LEVELS) : 0;
   const colour = table[Math.max(-LEVELS, Math.min(LEVELS, level)) + LEVELS];
-  return `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
-}
-
-// Whether dark text reads better than bright text on the colour of a value.
-export function wantsDarkText(value, limit, theme) {
-  const share = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
-  return theme === "light" ? share < 0.55 : share > 0.6;
+  const bytes = [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255];
+  const [red, green, blue] = bytes.map((byte) => (byte / 255) ** 2.2);
+  const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  return { ground: `rgb(${bytes.join(" ")})`, text: luminance > 0.179 ? "#000" : "#fff" };
 }
 
 export function largest(values) {

@@ -1,12 +1,11 @@
 // Numbers on the page: a square of them on their colours (a patch, a kernel, their products), and a sum line by line.
 
-import { cssColour, largest, wantsDarkText } from "./colours.js";
+import { cssColours, largest } from "./colours.js";
 import { element, setText, signed } from "./elements.js";
 
 export class NumberSquare {
   #cells = [];
 
-  // `mark(index)` is told which cell the person points at, if given.
   constructor(side, name, { digits = 2, className = "" } = {}) {
     this.digits = digits;
     this.body = element("div", { class: `numbers ${className}`, role: "img", "aria-label": name });
@@ -15,12 +14,13 @@ export class NumberSquare {
     this.root = element("figure", { class: "square" }, this.body, element("figcaption", {}, name));
   }
 
-  show(values, { table, theme }, limit = largest(values)) {
+  show(values, { table }, limit = largest(values)) {
     this.#cells.forEach((cell, i) => {
       const known = i < values.length && !Number.isNaN(values[i]);
+      const { ground, text } = cssColours(known ? values[i] : 0, limit, table);
       setText(cell, known ? signed(values[i], this.digits) : "");
-      cell.style.backgroundColor = known ? cssColour(values[i], limit, table) : "transparent";
-      cell.style.color = wantsDarkText(known ? values[i] : 0, limit, theme) ? "#16181a" : "#fff";
+      cell.style.backgroundColor = known ? ground : "transparent";
+      cell.style.color = text;
     });
   }
 
