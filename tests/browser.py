@@ -19,17 +19,22 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 WAIT_MS = 20_000
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3")
 
 # No account, no update, no GPU: nothing but the page.
-_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 _NOTES = """
 window.lab = {inFlight: 0, most: 0, count: 0, changed: 0, answer: null, sent: null, paces: []};
@@ -94,7 +99,7 @@ def visits(browser: Browser, playground: str) -> Iterator["Opener"]:
         visit = Visit(context.new_page(), url)
         opened.append(visit)
         if not may_err:
-            visit.page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
+            visit.page.on("console", visit.note)
             visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
         visit.page.add_init_script(_NOTES)
         visit.open(fragment)
@@ -134,6 +139,11 @@ class Visit:
     page: Page
     url: str
     errors: list[str] = field(default_factory=list)
+
+    def note(self, message: ConsoleMessage) -> None:
+        """Keeps what the page complains of."""
+        if message.type == "error":
+            self.errors.append(message.text)
 
     def open(self, fragment: str = "") -> None:
         """Loads the page and waits until it is of use."""

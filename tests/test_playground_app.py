@@ -45,6 +45,7 @@ def test_an_answer_is_the_servers_own_floats(playground: str, server: ServerProc
     assert np.array_equal(got["unfamiliarity"], expected.unfamiliarity)
     assert np.array_equal(got["conv2"], expected.feature_maps["conv2"])
     _, _, content = ask(f"{playground}/classify", png(6, Hand()), content_type="image/png")
+    assert picture.pixels is not None
     assert np.array_equal(decode_frame(content).arrays["pixels"], picture.pixels)
 
 
@@ -155,7 +156,8 @@ def test_one_signal_stops_server_and_playground(released_model: Path, everyone: 
         assert process.stdout
         ready = ""
         while not ("lenet playground: ready" in ready and "lenet-serve: ready" in ready):
-            assert (line := process.stdout.readline()), ready
+            line = process.stdout.readline()
+            assert line, ready
             ready += line
         if everyone:
             os.killpg(process.pid, signal.SIGINT)

@@ -203,7 +203,7 @@ def test_the_page_normalises_as_the_server_does(visit: Opener) -> None:
 
 
 def test_each_step_of_the_normalisation_can_be_seen_and_switched_off(visit: Opener) -> None:
-    """A small digit in a corner, squeezed as it is, is far from MNIST; the page says what the model would make of it."""
+    """A small digit in a corner, squeezed as it is, is far from MNIST; the page says what the model makes of it."""
     page = visit()
     brush, hand = HANDS["off-centre"]
     page.page.fill("#brush", str(brush))

@@ -29,7 +29,9 @@ def colours(values: NDArray[np.float32], limit: float, theme: str) -> NDArray[np
     strength = chroma * np.minimum(1, 1.7 * share) * (1 + (0.15 - fall * share) * (fall > 0))
     hue = np.radians(np.where(signed < 0, 252, 40))
     a, b = strength * np.cos(hue), strength * np.sin(hue)
-    to_lms = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.291485548]])
+    to_lms = np.array(
+        [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.291485548]]
+    )
     to_rgb = np.array(
         [
             [4.0767416621, -3.3077115913, 0.2309699292],
@@ -44,8 +46,10 @@ def colours(values: NDArray[np.float32], limit: float, theme: str) -> NDArray[np
 def shown(page: Visit, layer: str) -> NDArray[np.float64]:
     """The pixels of a layer's canvases, [canvases, height, width, 3]."""
     canvases = page.page.evaluate(
-        """(layer) => [...document.querySelectorAll(`#layer-${layer} canvas[data-channel]`)].map((canvas) =>
-          [canvas.height, canvas.width, ...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data])""",
+        """(layer) => [...document.querySelectorAll(`#layer-${layer} canvas[data-channel]`)].map((canvas) => {
+          const {width, height} = canvas;
+          return [height, width, ...canvas.getContext('2d').getImageData(0, 0, width, height).data];
+        })""",
         layer,
     )
     return np.array([np.reshape(each[2:], (each[0], each[1], 4))[:, :, :3] for each in canvases], float)
@@ -53,7 +57,9 @@ def shown(page: Visit, layer: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["layer", "map", "fixed"])
-def test_every_pixel_of_every_map_is_a_served_value(visit: Opener, server: ServerProcess, theme: str, kind: str) -> None:
+def test_every_pixel_of_every_map_is_a_served_value(
+    visit: Opener, server: ServerProcess, theme: str, kind: str
+) -> None:
     """In its colour, for each range of colours; and the values are those that any client gets for these pixels."""
     page = visit(color_scheme=theme)
     page.page.check(f"[name=range][value={kind}]", force=True)
@@ -65,7 +71,11 @@ def test_every_pixel_of_every_map_is_a_served_value(visit: Opener, server: Serve
         assert np.array_equal(served[layer], expected[layer])
         maps = served[layer][0].reshape((1, 4, 30) if layer == "conv3" else served[layer][0].shape)
         whole = float(np.abs(maps).max())
-        limits = {"layer": [whole] * len(maps), "map": [float(np.abs(each).max()) for each in maps], "fixed": [4.0] * len(maps)}
+        limits = {
+            "layer": [whole] * len(maps),
+            "map": [float(np.abs(each).max()) for each in maps],
+            "fixed": [4.0] * len(maps),
+        }
         promised = np.stack([colours(each, limit, theme) for each, limit in zip(maps, limits[kind], strict=True)])
         assert np.abs(shown(page, layer) - promised).max() <= 4, layer
 
@@ -79,7 +89,9 @@ def test_the_products_and_the_bias_add_up_to_the_served_value(visit: Opener, lay
     page.page.click("#unit details summary")
     text = page.page.text_content("#all-products") or ""
     values = [float(each) for each in re.findall(r"= (\S+)$", text.replace("−", "-"), re.MULTILINE)]
-    bias, served = (float(re.findall(rf"^{name} (\S+)$", text.replace("−", "-"), re.MULTILINE)[0]) for name in ("bias", "served"))
+    bias, served = (
+        float(re.findall(rf"^{name} (\S+)$", text.replace("−", "-"), re.MULTILINE)[0]) for name in ("bias", "served")
+    )
     assert len(values) == products
     assert math.isclose(sum(values) + bias, served, abs_tol=products * 1e-6)
     assert np.isclose(page.served().arrays[layer], served, atol=1e-6).any()

@@ -46,8 +46,6 @@ def test_a_server_that_returns_no_maps_still_reads_digits(visit: Opener, release
         assert page.page.inner_text("#notice").startswith("No maps from this server: ")
 
 
-
-
 def huge() -> bytes:
     """A drawn 3 with more pixels than the server takes."""
     file = io.BytesIO()

@@ -21,9 +21,7 @@ _GRACE_S = 3  # for requests in flight: each is a drawing that has been drawn ov
 def playground(
     *,
     host: Annotated[str, Parameter(env_var="LENET_PLAYGROUND_HOST")] = "127.0.0.1",
-    port: Annotated[
-        int, Parameter(env_var="LENET_PLAYGROUND_PORT", validator=Number(gte=0, lte=65535))
-    ] = 8080,
+    port: Annotated[int, Parameter(env_var="LENET_PLAYGROUND_PORT", validator=Number(gte=0, lte=65535))] = 8080,
     server: Annotated[str, Parameter(env_var="LENET_SERVER")] = DEFAULT_TARGET,
     allow_name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     timeout_s: Annotated[float, Parameter(validator=Number(gt=0))] = DEFAULT_TIMEOUT_S,

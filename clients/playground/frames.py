@@ -10,7 +10,6 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from clients.messages import Classification, ModelDescription
@@ -31,8 +30,9 @@ def frame_of_answer(answer: Classification) -> bytes:
 
     For an encoded picture there is also `pixels` [28, 28], from 0 to 255.
     """
-    seen = {} if answer.pixels is None else {"pixels": answer.pixels}
-    arrays = {"probabilities": answer.probabilities, "unfamiliarity": answer.unfamiliarity, **seen}
+    arrays: dict[str, NDArray[Any]] = {"probabilities": answer.probabilities, "unfamiliarity": answer.unfamiliarity}
+    if answer.pixels is not None:
+        arrays["pixels"] = answer.pixels
     return frame({"version": answer.model_version}, {**arrays, **answer.feature_maps})
 
 
