@@ -15,6 +15,7 @@ export class Easel {
   #shown = EMPTY;
   #finished = EMPTY;
   #stroke = null;
+  #frame = null; // asked for, to redraw in
   #keyPen = { x: SHEET / 2, y: SHEET / 4 };
   tool = { erase: false, size: SHEET / 10 };
 
@@ -38,6 +39,8 @@ export class Easel {
   }
 
   redraw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = null;
     const side = Math.round(this.#canvas.clientWidth * devicePixelRatio);
     if (this.#canvas.width !== side) this.#canvas.width = this.#canvas.height = side;
     if (side) drawInk(this.#canvas.getContext("2d"), this.#shown, getComputedStyle(this.#canvas).color);
@@ -46,7 +49,8 @@ export class Easel {
   #listen() {
     const on = (type, act) => this.#canvas.addEventListener(type, act);
     on("pointerdown", (event) => this.#down(event));
-    on("pointermove", (event) => this.#move(event));
+    // Raw updates come at once, where moves wait for the next frame; not all browsers have them.
+    on("onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove", (event) => this.#move(event));
     on("pointerup", (event) => this.#up(event));
     on("pointercancel", (event) => this.#up(event));
     on("keydown", (event) => this.#key(event));
@@ -92,7 +96,7 @@ export class Easel {
   #update(at) {
     const { erase, size, points } = this.#stroke;
     this.#shown = withStroke(this.#finished, { erase, size, points: [...points] });
-    this.redraw();
+    this.#frame ??= requestAnimationFrame(() => this.redraw());
     this.changed(this.#shown, at, false);
   }
 
