@@ -66,7 +66,8 @@ class Page {
     this.#replace(EMPTY, true);
   }
 
-  analyse(at = performance.now()) {
+  // `at` is when the pen moved; nothing if it did not.
+  analyse(at = null) {
     showHistory(this.#history, this.#document);
     this.#asker.ask({
       prepare: () => this.#question(),
@@ -127,7 +128,7 @@ class Page {
     const pixels = this.#seen.pixels;
     this.#answer = { frame, pixels };
     this.#repaint();
-    this.#pace.note(at);
+    if (at !== null) this.#pace.note(at);
     if (frame.version !== this.#model.version) this.#serverIsBack().catch(() => this.connection.lost());
     if (this.steps.isOpen && this.#asker.hasNothingNewer) this.#askWorth();
   }

@@ -133,7 +133,7 @@ export function place(mark, { left, top, size }, { width, height }) {
 
 function title({ name, kind, channels, height, width, window, parameters }) {
   const shape = height * width === 1 ? `${channels} units` : `${channels} maps, ${height} × ${width}`;
-  const what = `${window} × ${window} ${kind}`;
+  const what = `${window} × ${window} ${kind === "convolution" ? "kernels" : "pooling"}`;
   const weights = parameters ? ` · ${parameters.toLocaleString("en")} parameters` : "";
   return [element("h3", {}, name), element("p", { class: "quiet" }, `${shape} · ${what}${weights}`)];
 }

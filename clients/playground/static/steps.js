@@ -31,7 +31,10 @@ export class Steps {
       byId("step-list").append(element("li", {}, canvas, element("div", {}, label, element("p", { class: "quiet" }, text), worth)));
       this.#rows.set(name, { canvas, worth });
     }
-    byId("steps").addEventListener("toggle", changed);
+    byId("steps").addEventListener("toggle", () => {
+      changed();
+      if (this.isOpen) byId("steps").scrollIntoView({ block: "nearest" });
+    });
   }
 
   get isOpen() {
