@@ -10,8 +10,13 @@ const THEMES = {
   dark: { zero: 0.2, full: 0.86, chroma: 0.135 },
 };
 
+// The palette for what the person prefers now.
+export function lookNow() {
+  return { table: palette(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light") };
+}
+
 // Returns a lookup table of [red, green, blue, 255] for levels -127 to 127, as one Uint32 each.
-export function palette(theme) {
+function palette(theme) {
   const bytes = new Uint8ClampedArray(4 * (2 * LEVELS + 1));
   for (let level = -LEVELS; level <= LEVELS; level++) {
     bytes.set([...signedColour(level / LEVELS, THEMES[theme]), 255], 4 * (level + LEVELS));

@@ -1,7 +1,7 @@
 // Wires the page: a drawing goes from the easel to 28 x 28 pixels, to the server, and its answer to every view.
 
 import { Asker, Refused, describe } from "./asking.js";
-import { palette } from "./colours.js";
+import { lookNow } from "./colours.js";
 import { Connection } from "./connection.js";
 import { EMPTY, History, SIDE, isEmpty } from "./drawing.js";
 import { Easel } from "./easel.js";
@@ -219,11 +219,6 @@ class Page {
     byId("notice").hidden = !text;
     byId("notice").textContent = text;
   }
-}
-
-function lookNow() {
-  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  return { theme, table: palette(theme) };
 }
 
 new Page().start();
