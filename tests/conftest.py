@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,23 @@ WAYS_IN = ("lane", "ordinary")
 def pytest_configure() -> None:
     """Undoes what a shell does to its background jobs: they, and the processes of these tests, would ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what needs a browser if there is none."""
+    if not BROWSER:
+        left_out = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """And says so, in one line."""
+    if not BROWSER:
+        terminalreporter.write_line("no browser: the tests of the playground's page are left out; install chromium")
 
 
 @dataclass
