@@ -19,7 +19,7 @@ class AioClassifier(digits_pb2_grpc.DigitClassifierServicer):
 
     def __init__(self, model_dir: Path) -> None:
         artifact = open_artifact(model_dir)
-        self._runtime = Runtime(artifact.graph)
+        self._runtime = Runtime(artifact)
         self._version = artifact.card.version
 
     async def Classify(self, request: ClassifyRequest, context: object) -> ClassifyResponse:  # noqa: N802 - the contract's name

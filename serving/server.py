@@ -187,7 +187,7 @@ def _address(host: str, port: int) -> str:
 
 def _open(settings: Settings, stop: threading.Event) -> Server:
     artifact = open_artifact(settings.model_dir)
-    runtime = Runtime(artifact.graph, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
+    runtime = Runtime(artifact, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
     runtime.warm_up((1, settings.max_batch_images), artifact.map_shapes)
     log.info(
         "%s version %s from %s on %s", artifact.card.name, artifact.card.version, artifact.directory, runtime.provider

@@ -37,7 +37,8 @@ def export(
     models_dir: Path = Path("models"),
     data_dir: Annotated[Path | None, Parameter(env_var="MNIST_DIR")] = None,
 ) -> None:
-    """Exports a training run as the next version under models/lenet5/: model.onnx, model.pt, kernels.npz, card.json.
+    """Exports a training run as the next version under models/lenet5/: model.onnx, lean.onnx, model.pt,
+    kernels.npz, card.json.
 
     Nothing is written unless PyTorch, TorchScript and ONNX Runtime agree on real images.
     Exit status: 0 done, 1 an error in one line, 2 wrong usage, 130 interrupted (nothing is written).
@@ -108,9 +109,8 @@ def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any
     known = familiarity_of(network, mnist, metrics["recipe"]["validation_images"])
     served = ServedLeNet5(network, known)
     served.eval().requires_grad_(False)
-    formats.write_onnx(served, artifact / formats.ONNX)
-    formats.write_torchscript(served, artifact / formats.TORCHSCRIPT)
-    formats.write_kernels(served, artifact / formats.KERNELS)
+    for name, write in formats.WRITERS.items():
+        write(served, artifact / name)
     parity = check_parity(served, artifact, mnist.test_images[:PARITY_IMAGES])
     logits, strangeness = _run_onnx(artifact, mnist.test_images)
     accepted = (strangeness <= known.threshold).double().mean().item()
@@ -121,7 +121,7 @@ def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any
 
 
 def _run_onnx(artifact: Path, images: Tensor) -> tuple[Tensor, Tensor]:
-    run = onnx_runtime(artifact)
+    run = onnx_runtime(artifact / formats.ONNX)
     answers = [run(chunk) for chunk in images.chunk(_CHUNKS)]
     logits = np.concatenate([answer["logits"] for answer in answers])
     strangeness = np.concatenate([answer["unfamiliarity"] for answer in answers])
