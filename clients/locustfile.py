@@ -51,18 +51,18 @@ def _add_options(parser: LocustArgumentParser) -> None:
     """Adds the options; Locust shows them on its web page too, and reads the environment variables."""
     parser.set_defaults(web_host="127.0.0.1")  # Locust's own default is every interface
 
-    def option(name: str, type_: Any, default: Any, help_: str, **more: Any) -> None:
+    def option(name: str, type_: Any, metavar: str, default: Any, help_: str) -> None:
         variable = f"LOCUST_{name.replace('-', '_').upper()}"
-        parser.add_argument(f"--{name}", type=type_, default=default, help=help_, env_var=variable, **more)
+        parser.add_argument(f"--{name}", type=type_, metavar=metavar, default=default, help=help_, env_var=variable)
 
-    option("weight-one-image", _count, 7, "Share of calls with one image, relative to the other weights")
-    option("weight-many-images", _count, 1, "Share of calls with many images")
-    option("weight-feature-maps", _count, 1, "Share of calls with one image that ask for all feature maps")
-    option("weight-png", _count, 1, "Share of calls with one PNG file")
-    option("images-per-call", _count, 32, "Images in a call with many images")
-    option("wait-s", float, 0.0, "Seconds that a user waits between an answer and the next call")
-    option("timeout-s", float, DEFAULT_TIMEOUT_S, "Seconds after which a call is given up: DEADLINE_EXCEEDED")
-    option("mnist-dir", str, "", "Directory of MNIST's IDX files to take the digits from; else they are drawn")
+    option("weight-one-image", _count, "<int>", 7, "Share of calls with one image, relative to the other weights")
+    option("weight-many-images", _count, "<int>", 1, "Share of calls with many images")
+    option("weight-feature-maps", _count, "<int>", 1, "Share of calls with one image that ask for all feature maps")
+    option("weight-png", _count, "<int>", 1, "Share of calls with one PNG file")
+    option("images-per-call", _count, "<int>", 32, "Images in a call with many images")
+    option("wait-s", float, "<seconds>", 0.0, "How long a user waits between an answer and the next call")
+    option("timeout-s", float, "<seconds>", DEFAULT_TIMEOUT_S, "When a call is given up: DEADLINE_EXCEEDED")
+    option("mnist-dir", str, "<directory>", "", "MNIST's IDX files, to take the digits from; without it they are drawn")
     help_ = "Start a server on a free port, and stop it at the end; --host is ignored then"
     parser.add_argument("--own-server", action="store_true", help=help_, include_in_web_ui=False)
 
@@ -112,7 +112,7 @@ class DigitUser(User):
 
     def wait_time(self) -> float:
         """Gives the seconds until the next question."""
-        return float(self.environment.parsed_options.wait_s)
+        return float(_options(self.environment).wait_s)
 
     @task
     def ask(self) -> None:
@@ -147,8 +147,8 @@ def _prepare(environment: Environment, **_: Any) -> None:
     """Prepares the process, here because Locust has forked by now; ends it if a test that starts at once cannot."""
     grpc.experimental.gevent.init_gevent()
     gevent.get_hub().threadpool.maxsize = _THREADS
-    locust.stats.bucket_response_time = _bucket
-    options = environment.parsed_options
+    locust.stats.bucket_response_time = _bucket  # type: ignore[assignment]  # all that is done with it goes for float
+    options = _options(environment)
     if isinstance(environment.runner, WorkerRunner):
         return
     try:
@@ -189,7 +189,7 @@ def _rehearse(environment: Environment, **_: Any) -> None:
 
 
 def _rehearsed(environment: Environment) -> _Load:
-    options = environment.parsed_options
+    options = _options(environment)
     weights = [getattr(options, f"weight_{kind}") for kind in KINDS]
     if min(weights) < 0 or not any(weights) or options.images_per_call < 1:
         raise ValueError("the weights must be 0 or more and not all 0, and images-per-call 1 or more")
@@ -200,6 +200,11 @@ def _rehearsed(environment: Environment) -> _Load:
         digits = known_digits(client, pictures)
     by_kind = questions(digits, options.images_per_call)
     return _Load(target, [by_kind[kind] for kind in KINDS], weights, options.timeout_s)
+
+
+def _options(environment: Environment) -> argparse.Namespace:
+    assert environment.parsed_options is not None  # Locust always sets it when it runs a file
+    return environment.parsed_options
 
 
 def _target(environment: Environment) -> str:
@@ -231,7 +236,7 @@ def _objections(environment: Environment) -> Iterator[str]:
     yield from (f"{count} x {failure}" for failure, count in failures.items())
     if environment.runner and environment.runner.exceptions:
         yield "there were exceptions"
-    if environment.parsed_options.headless and stats.num_requests == stats.num_failures:
+    if _options(environment).headless and stats.num_requests == stats.num_failures:
         yield "no call was answered"
     # UNAVAILABLE is also what a call hears if the server is gone.
     if refused and (trouble := _trouble(_target(environment))):
@@ -245,3 +250,15 @@ def _trouble(target: str) -> str | None:
     except LenetError as error:
         return str(error)
     return None
+
+
+if __name__ == "__main__":  # `locust --help` shows only Locust's own options: it does not load this file
+    options_ = LocustArgumentParser(
+        prog="locust -f clients/locustfile.py",
+        usage="%(prog)s [options below, or of `locust --help`]",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        add_help=False,
+    )
+    _add_options(options_)
+    options_.print_help()

@@ -7,7 +7,9 @@ and so is one that depends on what else was in the batch.
 
 import gzip
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +92,9 @@ class Question:
         return None
 
     def _wrong_pixels(self, answer: Classification) -> str | None:
-        if self.pixels is not None and not np.array_equal(answer.pixels, self.pixels):
-            return "the picture was brought to another MNIST form than before"
-        return None
+        if self.pixels is None or (answer.pixels is not None and np.array_equal(answer.pixels, self.pixels)):
+            return None
+        return "the picture was brought to another MNIST form than before"
 
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -100,12 +102,13 @@ def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.nan_to_num(np.abs(one - other).max(), nan=np.inf))
 
 
-def drawn_digits(count: int) -> list[bytes]:
+@cache  # drawing takes a second, and each test that the web page starts needs them
+def drawn_digits(count: int) -> Sequence[bytes]:
     """Draws each digit by several hands, as PNG files."""
-    return [handwriting.png(number % 10, handwriting.Hand.of(number)) for number in range(count)]
+    return tuple(handwriting.png(number % 10, handwriting.Hand.of(number)) for number in range(count))
 
 
-def mnist_digits(directory: Path, count: int) -> list[bytes]:
+def mnist_digits(directory: Path, count: int) -> Sequence[bytes]:
     """Reads the first test images of MNIST as PNG files.
 
     Raises:
@@ -126,7 +129,7 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def known_digits(client: Client, pictures: list[bytes]) -> list[Digit]:
+def known_digits(client: Client, pictures: Sequence[bytes]) -> list[Digit]:
     """Asks the server about each picture.
 
     Raises:
