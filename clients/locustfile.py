@@ -9,6 +9,7 @@ import argparse
 import atexit
 import logging
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gevent
 import grpc
@@ -25,7 +26,7 @@ import locust.stats
 from locust import User, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import Runner, WorkerRunner
 
 from clients.calls import CHANNEL_OPTIONS, DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from clients.client import Client
@@ -170,6 +171,7 @@ def _start_server() -> str:
     log = _OUTPUT / "load-test-server.log"
     running = ExitStack()
     atexit.register(running.close)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # until Locust, once all is ready, sets its own handler
     try:
         return running.enter_context(own_server(_MODEL_DIR, log))
     except ServerFailure as failure:
@@ -203,8 +205,7 @@ def _rehearsed(environment: Environment) -> _Load:
 
 
 def _options(environment: Environment) -> argparse.Namespace:
-    assert environment.parsed_options is not None  # Locust always sets it when it runs a file
-    return environment.parsed_options
+    return cast(argparse.Namespace, environment.parsed_options)  # None only without a command line
 
 
 def _target(environment: Environment) -> str:
@@ -219,23 +220,23 @@ def _judge(environment: Environment, **_: Any) -> None:
     Locust's own rule makes any failure an error. Here a server may refuse what is too much for it: that is counted,
     but it is what the server promises to do under too much load.
     """
-    if isinstance(environment.runner, WorkerRunner):
+    runner = environment.runner
+    if runner is None or isinstance(runner, WorkerRunner):
         return
-    objections = list(_objections(environment))
+    objections = list(_objections(environment, runner))
     for objection in objections:
         _log.error("%s", objection)
     environment.process_exit_code = 1 if objections else 0
 
 
-def _objections(environment: Environment) -> Iterator[str]:
+def _objections(environment: Environment, runner: Runner) -> Iterator[str]:
     stats = environment.stats
-    failures = Counter({str(each.error): 0 for each in stats.errors.values()})
+    failures: Counter[str] = Counter()
     for each in stats.errors.values():
         failures[str(each.error)] += each.occurrences
     refused = failures.pop(_REFUSED, 0)
     yield from (f"{count} x {failure}" for failure, count in failures.items())
-    if environment.runner and environment.runner.exceptions:
-        yield "there were exceptions"
+    yield from (f"{each['count']} x {each['msg']}" for each in runner.exceptions.values())
     if _options(environment).headless and stats.num_requests == stats.num_failures:
         yield "no call was answered"
     # UNAVAILABLE is also what a call hears if the server is gone.
