@@ -35,7 +35,7 @@ from clients.own_server import ServerFailure, own_server
 from clients.questions import KINDS, Question, drawn_digits, known_digits, mnist_digits, questions
 from lenet.v1.digits_pb2_grpc import DigitClassifierStub
 
-_DIGITS = 50  # that the calls are about
+_DIGITS = 20  # that the calls are about: each by two hands
 _MODEL_DIR, _OUTPUT = Path("models/lenet5"), Path("out")
 _WRONG, _REFUSED = "WRONG ANSWER", grpc.StatusCode.UNAVAILABLE.name
 _CHANNEL_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
@@ -145,7 +145,7 @@ class DigitUser(User):
 
 @events.init.add_listener
 def _prepare(environment: Environment, **_: Any) -> None:
-    """Prepares the process, here because Locust has forked by now; ends it if a test that starts at once cannot."""
+    """Prepares the process, here because Locust has forked by now; ends it if a test without a page cannot start."""
     grpc.experimental.gevent.init_gevent()
     gevent.get_hub().threadpool.maxsize = _THREADS
     locust.stats.bucket_response_time = _bucket  # type: ignore[assignment]  # all that is done with it goes for float
@@ -155,8 +155,8 @@ def _prepare(environment: Environment, **_: Any) -> None:
     try:
         if options.own_server:
             environment.host = _start_server()
-        if options.headless or options.autostart:
-            _rehearsed(environment)
+        if options.headless:
+            DigitUser.load = _rehearsed(environment)  # before the run time begins to count
     except (ServerFailure, LenetError, OSError, ValueError) as error:
         sys.exit(f"load test: {error}")
 
@@ -181,6 +181,8 @@ def _start_server() -> str:
 @events.test_start.add_listener
 def _rehearse(environment: Environment, **_: Any) -> None:
     """Asks the server about each digit before anyone else does, or says why the test does not start."""
+    if _options(environment).headless and not isinstance(environment.runner, WorkerRunner):
+        return
     try:
         DigitUser.load = _rehearsed(environment)
     except (LenetError, OSError, ValueError) as error:
