@@ -39,8 +39,8 @@ _DIGITS = 20  # that the calls are about: each by two hands
 _MODEL_DIR, _OUTPUT = Path("models/lenet5"), Path("out")
 _WRONG, _REFUSED = "WRONG ANSWER", grpc.StatusCode.UNAVAILABLE.name
 _CHANNEL_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
-# More than there are users: gRPC waits for each answer in a thread of gevent's pool, and with the usual 10 of them no
-# more than 10 calls would ever be under way.
+# More than there are users: gRPC waits for each answer in a thread of gevent's pool, and with the usual 10 of them an
+# answer would go unnoticed while 10 others are awaited.
 _THREADS = 10_000
 _LOCUST_BUCKET = locust.stats.bucket_response_time
 

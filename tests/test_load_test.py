@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import grpc
 import numpy as np
@@ -72,27 +74,53 @@ class MixUp(pb_grpc.DigitClassifierServicer):
 
     def __init__(self, target: str) -> None:
         self.loaded = 0
-        self._earlier: dict[int, pb.ClassifyResponse] = {}
+        self._counting = threading.Lock()
+        self._earlier: dict[tuple[int, int, int], pb.ClassifyResponse] = {}
         self._honest = pb_grpc.DigitClassifierStub(grpc.insecure_channel(target))
 
     def DescribeModel(self, request: pb.DescribeModelRequest, context: object) -> pb.DescribeModelResponse:  # noqa: D102, N802
         return self._honest.DescribeModel(request)
 
-    def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:  # noqa: D102, N802
+    def Classify(self, request: pb.ClassifyRequest, context: grpc.ServicerContext) -> pb.ClassifyResponse:  # noqa: D102, N802
         reply = self._honest.Classify(request)
         if request.encoded_image and request.feature_maps:
             return reply
-        self.loaded += 1
-        earlier = self._earlier.get(len(reply.digits), reply)
-        self._earlier[len(reply.digits)] = reply
+        with self._counting:
+            self.loaded += 1
+            number = self.loaded
+        return self._spoilt(number, reply, context)
+
+    def ClassifyStream(self, request_iterator: object, context: object) -> NoReturn:  # noqa: D102, N802
+        raise NotImplementedError("the load test asks for no streams")
+
+    def _spoilt(self, _: int, reply: pb.ClassifyResponse, context: grpc.ServicerContext) -> pb.ClassifyResponse:
+        kind = (len(reply.digits), len(reply.feature_maps), len(reply.pixels))
+        earlier = self._earlier.get(kind, reply)
+        self._earlier[kind] = reply
         return earlier
 
 
+class Refuser(MixUp):
+    """Refuses calls; the first ten, which is how many threads gevent has by default, only after the thirtieth."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.thirtieth = threading.Event()
+
+    def _spoilt(self, number: int, reply: pb.ClassifyResponse, context: grpc.ServicerContext) -> NoReturn:
+        if number <= 10:
+            self.thirtieth.wait(PATIENCE_S)
+        elif number == 30:
+            self.thirtieth.set()
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no more")
+        raise AssertionError("abort raises")
+
+
 @contextmanager
-def mixing_up(target: str) -> Iterator[tuple[str, MixUp, grpc.Server]]:
-    """Runs a MixUp in front of a server."""
-    servicer = MixUp(target)  # type: ignore[abstract]  # the load test asks for no streams
-    server = grpc.server(ThreadPoolExecutor(8))
+def in_front_of(target: str, kind: type[MixUp]) -> Iterator[tuple[str, MixUp, grpc.Server]]:
+    """Runs a MixUp or a Refuser in front of a server."""
+    servicer = kind(target)
+    server = grpc.server(ThreadPoolExecutor(16))
     pb_grpc.add_DigitClassifierServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -125,7 +153,7 @@ def test_it_starts_a_server_of_its_own_and_stops_it(tmp_path: Path) -> None:
 
 def test_wrong_answers_are_counted_as_such(server: ServerProcess, tmp_path: Path) -> None:
     """From a server that gives callers the answers of others, once there are others."""
-    with mixing_up(server.target) as (target, _, _):
+    with in_front_of(server.target, MixUp) as (target, _, _):
         done = load(tmp_path, "--host", target, "--weight-one-image", "1", run_time_s=2)
     assert done.status == 1
     assert {failure for _, failure in done.failures} == {"WRONG ANSWER"}
@@ -151,10 +179,25 @@ def test_a_server_that_refuses_too_much_load_passes(released_model: Path, tmp_pa
     assert done.status == 0
 
 
+def test_users_do_not_wait_for_each_other_and_each_call_goes_out_once(server: ServerProcess, tmp_path: Path) -> None:
+    """Two of them go on while ten wait; and a retry would reach the server as one more call."""
+    users = 12
+    with in_front_of(server.target, Refuser) as (target, servicer, _):
+        done = load(tmp_path, "--host", target, "--wait-s", "0.02", users=users)
+        assert isinstance(servicer, Refuser)
+        went_on = servicer.thirtieth.is_set()
+        servicer.thirtieth.set()
+    assert went_on
+    assert {failure for _, failure in done.failures} == {"UNAVAILABLE"}, done.log
+    assert servicer.loaded - users <= sum(done.failures.values()) <= servicer.loaded
+    assert done.status == 1
+    assert "no call was answered" in done.log
+
+
 def test_a_server_that_goes_away_does_not(server: ServerProcess, tmp_path: Path) -> None:
     """Though all that its callers hear is UNAVAILABLE, too."""
     command = [*LOCUST, "--headless", "--only-summary", "--users", "4", "--spawn-rate", "4", "--run-time", "3s"]
-    with mixing_up(server.target) as (target, servicer, proxy):
+    with in_front_of(server.target, MixUp) as (target, servicer, proxy):
         flags = ["--host", target, "--wait-s", "0.05", "--csv", str(tmp_path / "run")]
         with subprocess.Popen([*command, *flags], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             give_up = time.monotonic() + PATIENCE_S
