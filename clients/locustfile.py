@@ -3,6 +3,9 @@
 It measures the server and not the client: calls go out without the client's retries, which would hide that the server
 refuses some and would add their pauses to its times. Each user has a connection of its own, as users have. Failures
 are counted by gRPC status, wrong answers as WRONG ANSWER; the first of each kind is logged in full.
+
+One process of Locust makes about a thousand calls a second and needs more of a core for it than the server does; more
+come from `--processes`. `make bench` is for comparing servers.
 """
 
 import argparse
