@@ -6,7 +6,8 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 .DEFAULT_GOAL := help
 # `make -j train export` must still train first.
 .NOTPARALLEL:
-.PHONY: help demo test serve train export report records convolution lint format proto bench load-test compose-test constraints clean
+.PHONY: help demo test serve train export report records convolution lint format proto bench load-test compose-test \
+  constraints clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

@@ -4,8 +4,8 @@ It measures the server and not the client: calls go out without the client's ret
 refuses some and would add their pauses to its times. Each user has a connection of its own, as users have. Failures
 are counted by gRPC status, wrong answers as WRONG ANSWER; the first of each kind is logged in full.
 
-One process of Locust makes about a thousand calls a second and needs more of a core for it than the server does; more
-come from `--processes`. `make bench` is for comparing servers.
+One process of Locust keeps a core busy with 500 to 1,000 calls a second, so times include its own waiting; more load
+comes from `--processes`. `make bench` is for comparing servers.
 """
 
 import argparse
