@@ -32,8 +32,8 @@ from lenet.v1 import digits_pb2_grpc
 from lenet.v1.digits_pb2 import ClassifyRequest
 
 SERVERS = {
-    "fast lane": ["serving.server", "--port", "0", "--model-dir"],
-    "ordinary handler": ["serving.server", "--port", "0", "--no-lane", "--model-dir"],
+    "fast lane": ["serving.command", "--port", "0", "--model-dir"],
+    "ordinary handler": ["serving.command", "--port", "0", "--no-lane", "--model-dir"],
     "grpc.aio + uvloop": ["benchmarks.aio_server"],
 }
 PEER = "grpc.aio + uvloop"

@@ -32,7 +32,7 @@ def own_server(model_dir: Path, log: Path) -> Iterator[str]:
     Raises:
         ServerFailure: the server was not ready in time, or did not end with 0 after SIGTERM.
     """
-    command = [sys.executable, "-m", "serving.server", "--port", "0", "--model-dir", str(model_dir)]
+    command = [sys.executable, "-m", "serving.command", "--port", "0", "--model-dir", str(model_dir)]
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command,

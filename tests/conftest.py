@@ -44,7 +44,7 @@ class ServerProcess:
 def running_server(*flags: str) -> Iterator[ServerProcess]:
     """Starts `lenet-serve` on a free port and waits for its ready line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving.server", "--port", "0", *flags],
+        [sys.executable, "-m", "serving.command", "--port", "0", *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -155,7 +155,7 @@ def test_the_server_does_not_start_on_a_bad_model_directory(model: Path, damage:
     """Exit status 1 and one line that says why."""
     assert callable(damage)
     damage(model)
-    command = [sys.executable, "-m", "serving.server", "--port", "0", "--model-dir", str(model.parent)]
+    command = [sys.executable, "-m", "serving.command", "--port", "0", "--model-dir", str(model.parent)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
