@@ -87,7 +87,12 @@ def spread(values: list[float], form: str) -> str:
 
 def main(
     *,
-    callers: Annotated[list[int], Parameter(help="Numbers of concurrent callers.", consume_multiple=True)] = [64, 256, 16, 1],  # noqa: B006
+    callers: Annotated[list[int], Parameter(help="Numbers of concurrent callers.", consume_multiple=True)] = [
+        64,
+        256,
+        16,
+        1,
+    ],  # noqa: B006
     rounds: int = 7,
     calls: Annotated[int, Parameter(help="Images per round without batching; with it, five times as many.")] = 2560,
     model_dir: Path = Path("models/lenet5"),

@@ -95,8 +95,9 @@ class Batching:
         images, limit, now = 0, self._share(), asyncio.get_running_loop().time()
         while self._waiting and (images + self._waiting[0].images <= limit or not members):
             caller = self._waiting.popleft()
-            self._dismiss_if_late(caller, now)
-            if not caller.answer.done():
+            if caller.ends_at <= now:
+                self._dismiss(caller)
+            elif not caller.answer.done():
                 members.append(caller)
                 images += caller.images
         return members
@@ -143,12 +144,13 @@ class Batching:
         self._waiting = deque(caller for caller in self._waiting if not caller.answer.done())
         pending = [*self._waiting, *chain(*self._under_way.values())]
         for caller in pending:
-            self._dismiss_if_late(caller, now)
+            if caller.ends_at <= now:
+                self._dismiss(caller)
         self._cancel_deserted_calls()
         self._set_alarm(min((each.ends_at for each in pending if not each.answer.done()), default=math.inf))
 
-    def _dismiss_if_late(self, caller: _Caller, now: float) -> None:
-        if caller.ends_at <= now and not caller.answer.done():
+    def _dismiss(self, caller: _Caller) -> None:
+        if not caller.answer.done():
             text = f"{self._target} gave no answer within {caller.timeout_s:g} s"
             caller.answer.set_exception(DeadlineExceeded(text, grpc.StatusCode.DEADLINE_EXCEEDED))
 
