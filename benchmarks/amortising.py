@@ -9,7 +9,6 @@ import asyncio
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
 from itertools import product
@@ -67,8 +66,9 @@ def table(speeds: Figures, rounds: int) -> str:
         f"{rounds} interleaved rounds; Python {platform.python_version()}, grpcio {version('grpcio')}, "
         f"protobuf {version('protobuf')}, numpy {np.__version__}, onnxruntime {version('onnxruntime')}.",
         "",
-        "| callers | a call each: images/s, median (lowest to highest) | joint calls: images/s, median (lowest to highest) "
-        "| times as many, median (lowest to highest) |",
+        "Images per second, and how many times as many: the median, and the lowest to the highest.",
+        "",
+        "| callers | a call each | joint calls | times as many |",
         "|---|---|---|---|",
     ]
     for callers in dict.fromkeys(callers for callers, _ in speeds):
@@ -87,12 +87,7 @@ def spread(values: list[float], form: str) -> str:
 
 def main(
     *,
-    callers: Annotated[list[int], Parameter(help="Numbers of concurrent callers.", consume_multiple=True)] = [
-        64,
-        256,
-        16,
-        1,
-    ],  # noqa: B006
+    callers: Annotated[tuple[int, ...], Parameter(help="Numbers of concurrent callers.")] = (64, 256, 16, 1),
     rounds: int = 7,
     calls: Annotated[int, Parameter(help="Images per round without batching; with it, five times as many.")] = 2560,
     model_dir: Path = Path("models/lenet5"),
