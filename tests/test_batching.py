@@ -149,13 +149,13 @@ def test_callers_of_one_turn_of_the_loop_go_at_once(server: GatedServer, at_once
 
 
 def test_a_call_carries_at_most_its_limit_and_no_array_is_torn(server: GatedServer) -> None:
-    """Arrays of several images join too, whole; one above the limit has a call of its own at once."""
+    """Arrays of several images join too, whole; one above the limit has a call of its own."""
     arrays = [list(range(1000 * n, 1000 * n + size)) for n, size in enumerate([100, 156, 200, 57, 1, 300], 1)]
 
     async def scenario(callers: Callers) -> None:
         asked = await callers.fill_the_calls(server)
         asked += [callers.ask(images_of(*keys)) for keys in arrays]
-        await standing_before_the_gate(server)  # the 300, though all calls are under way
+        await all_parked()
         server.model.open_gate()
         assert await told(asked) == [[0], [1], *arrays]
         assert sorted(map(len, server.model.batches)) == [1, 1, 58, 200, 256, 300]
