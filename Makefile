@@ -50,8 +50,8 @@ proto: .venv/dev ## compile the contract into the code beside it
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto \
 	  --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto lenet/v1/digits.proto
 
-bench: .venv/dev ## measure against a grpc.aio server, side by side (needs h2load)
-	$(BIN)/python -m benchmarks.versus_aio
+bench: .venv/dev ## measure against other servers, side by side, into benchmarks/ (needs h2load; takes 25 minutes)
+	$(BIN)/python -m benchmarks.side_by_side $(BENCH_FLAGS)
 
 load-test: .venv/load ## load a server of its own, or LOAD_TARGET=host:port, with checked calls; report in out/load-test.html
 	$(BIN)/locust --locustfile clients/locustfile.py --headless --only-summary --users 16 --spawn-rate 16 --run-time 20s \

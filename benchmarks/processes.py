@@ -1,0 +1,112 @@
+"""The processes of one server: started, asked what they use, and stopped, however many they are.
+
+All of them carry a mark in their environment, because some servers leave the tree of the process that was started.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+import psutil
+
+MARK = "BENCHMARK_MARK"
+STOP_S = 5.0
+
+
+def free_port() -> int:
+    """Finds a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Processes:
+    """A started server."""
+
+    def __init__(self, first: subprocess.Popen[bytes], mark: str, log: IO[bytes]) -> None:
+        self._first, self._mark, self._log = first, mark, log
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the process that was started is no more."""
+        return self._first.poll() is not None
+
+    def all(self) -> list[psutil.Process]:
+        """Finds the processes that live now."""
+        return [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
+
+    def cpu_s(self) -> float:
+        """Sums up the CPU seconds that those which live now have used."""
+        return sum(_used(process) for process in self.all())
+
+    def rss_mb(self) -> float:
+        """Sums up their resident memory; what processes share counts for each of them."""
+        return sum(_resident(process) for process in self.all()) / 1e6
+
+    def last_words(self) -> str:
+        """Gives the last line that they printed."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+    def stop(self) -> None:
+        """Asks the first to end, and ends those that are left."""
+        self._first.terminate()
+        ends_at = time.monotonic() + STOP_S
+        while self.all() and time.monotonic() < ends_at:
+            self._first.poll()
+            time.sleep(0.05)
+        for process in self.all():
+            _kill(process)
+        self._first.wait()
+
+
+@contextmanager
+def started(command: Sequence[str], environment: dict[str, str]) -> Iterator[Processes]:
+    """Starts a server's command, and stops all that came of it."""
+    mark = uuid.uuid4().hex
+    environment = os.environ | environment | {MARK: mark}
+    with tempfile.TemporaryFile() as log:
+        first = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        processes = Processes(first, mark, log)
+        try:
+            yield processes
+        finally:
+            processes.stop()
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except psutil.Error:
+        return None
+
+
+def _used(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.Error:
+        return
