@@ -21,7 +21,7 @@ from benchmarks.servers import Server
 from benchmarks.witness import Witness
 
 FAILURES: tuple[type[Exception], ...] = (LoadFailed, WrongAnswer, Unavailable, OSError, grpc.RpcError)
-READY_S = 90.0
+READY_S = 120.0
 POLL_S = 0.1
 
 

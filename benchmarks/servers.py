@@ -5,7 +5,7 @@ Every row is one entry here. A peer has the settings that did best on 2 cores; i
 
 from dataclasses import dataclass
 
-from benchmarks.dialects import DIGITS, Dialect, raw_http
+from benchmarks.dialects import DIGITS, OPEN_INFERENCE, Dialect, raw_http
 
 OURS = "ours"
 
@@ -28,6 +28,7 @@ class Server:
     """Its environment variables."""
 
 
+RAW = raw_http("/inference")
 PEER = "benchmarks.peers.{name} --port {{port}} --model {{model}}"
 
 
@@ -55,7 +56,11 @@ SERVERS = (
         "benchmarks.peers.in_process --model {model} --digits {digits}",
         DIGITS,
     ),
-    Server("mosec", "Mosec, batches", _peer("mosec"), raw_http("/inference"), "mosec"),
-    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), raw_http("/inference"), "mosec"),
-    Server("fastapi", "FastAPI + uvicorn", _peer("fastapi"), raw_http("/inference"), "fastapi"),
+    Server("mosec", "Mosec, batches", _peer("mosec"), RAW, "mosec"),
+    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), RAW, "mosec"),
+    Server("fastapi", "FastAPI + uvicorn", _peer("fastapi"), RAW, "fastapi"),
+    Server("litserve", "LitServe", _peer("litserve", "--no-batch"), RAW, "litserve"),
+    Server("bentoml", "BentoML", _peer("bentoml"), RAW, "bentoml"),
+    Server("mlserver", "MLServer, gRPC", _peer("mlserver", "--no-batch"), OPEN_INFERENCE, "mlserver"),
+    Server("ray", "Ray Serve, gRPC", _peer("ray"), DIGITS, "ray"),
 )
