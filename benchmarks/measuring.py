@@ -4,6 +4,7 @@ The number of requests is set by a moment of load just before, so that each meas
 counted to the last byte at its end.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -59,11 +60,15 @@ def running(server: Server, model_dir: Path, digits: Digits) -> Iterator[Running
     port = free_port()
     words = {"port": port, "model_dir": model_dir, "model": model_dir / "1/model.onnx"}
     command = [python_of(server.environment), "-m", *server.command.format_map(words).split()]
-    variables = {"PYTHONPATH": f"{Path.cwd()}:{Path('proto').resolve()}", **dict(server.variables)}
-    with started(command, variables) as processes:
+    with started(command, variables_of(server)) as processes:
         found = Running(server, f"127.0.0.1:{port}", processes, digits if server.has_network else digits.fixed())
         _wait_for_answer(found)
         yield found
+
+
+def variables_of(server: Server) -> dict[str, str]:
+    """Gives the environment variables for a server and for the programs that ask it."""
+    return os.environ | {"PYTHONPATH": f"{Path.cwd()}:{Path('proto').resolve()}", **dict(server.variables)}
 
 
 def measure(found: Running, shape: Shape, seconds: float) -> Sample:
@@ -83,7 +88,7 @@ def measure_refusals(found: Running, shape: Shape, seconds: float, *, connection
         body.write_bytes(server.dialect.body(message))
         generator = Generator(found.target, server.dialect, body, connections)
         reply_bytes = server.dialect.frame_bytes + len(_checked_reply(found, message, asked))
-        each = max(2, round(seconds / generator.latency_s(shape.callers)))
+        each = max(4, round(seconds / generator.latency_s(shape.callers)))
         before = found.processes.cpu_s()
         with Witness(found.target, server.dialect, found.digits):
             load = generator.load(shape.callers, each * shape.callers)

@@ -3,7 +3,6 @@
 All of them carry a mark in their environment, because some servers leave the tree of the process that was started.
 """
 
-import os
 import signal
 import socket
 import subprocess
@@ -70,12 +69,11 @@ class Processes:
 
 
 @contextmanager
-def started(command: Sequence[str], environment: dict[str, str]) -> Iterator[Processes]:
+def started(command: Sequence[str], variables: dict[str, str]) -> Iterator[Processes]:
     """Starts a server's command, and stops all that came of it."""
     mark = uuid.uuid4().hex
-    environment = os.environ | environment | {MARK: mark}
     with tempfile.TemporaryFile() as log:
-        first = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        first = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables | {MARK: mark})
         processes = Processes(first, mark, log)
         try:
             yield processes

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from benchmarks.dialects import DIGITS, OPEN_INFERENCE, Dialect, raw_http
 
-OURS = "ours"
+IN_PROCESS = "in-process"
+"""The key of the row that is no server."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A Python program that asks."""
+
+    name: str
+    command: str
+    """What `python -m` runs."""
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -22,45 +33,47 @@ class Server:
     dialect: Dialect
     environment: str | None = None
     """The name of its folder and of its list of versions; None is our own environment."""
+    clients: tuple[Client, ...] = ()
+    """The programs that ask it as its users would."""
     has_network: bool = True
     """False for one that answers something fixed."""
     variables: tuple[tuple[str, str], ...] = ()
     """Its environment variables."""
 
 
+LENET = (
+    Client("AsyncClient", "benchmarks.callers.lenet"),
+    # Client("AsyncClient, batching off", "benchmarks.callers.lenet --no-batching"),
+)
+STUB = (Client("grpc.aio stub", "benchmarks.callers.stub"),)
+HTTP = (Client("aiohttp", "benchmarks.callers.http", "aiohttp"),)
+TRITON = (Client("tritonclient", "benchmarks.callers.triton", "mlserver"),)
+
+LENET_SERVE = "serving.server --port {port} --model-dir {model_dir}"
 RAW = raw_http("/inference")
-PEER = "benchmarks.peers.{name} --port {{port}} --model {{model}}"
 
 
 def _peer(name: str, flags: str = "") -> str:
-    return f"{PEER.format(name=name)} {flags}"
+    return f"benchmarks.peers.{name} --port {{port}} --model {{model}} {flags}"
 
 
 SERVERS = (
-    Server(OURS, "**LeNet Lens**, one worker", "serving.server --port {port} --model-dir {model_dir}", DIGITS),
-    # Server(
-    #     "ours-2", "LeNet Lens, two workers",
-    #     "serving.server --workers 2 --port {port} --model-dir {model_dir}", DIGITS,
-    # ),
+    Server("ours", "**LeNet Lens**, one worker", LENET_SERVE, DIGITS, None, LENET),
+    # Server("ours-2", "**LeNet Lens**, two workers", LENET_SERVE + " --workers 2", DIGITS, None, LENET),
+    Server("ordinary", "LeNet Lens without its lane", LENET_SERVE + " --no-lane", DIGITS),
     Server("echo", "echo in the same lane, no model", _peer("echo"), DIGITS, has_network=False),
+    Server("aio", "grpc.aio + uvloop", _peer("aio"), DIGITS, None, STUB),
     Server(
-        "ordinary",
-        "LeNet Lens without its lane",
-        "serving.server --no-lane --port {port} --model-dir {model_dir}",
-        DIGITS,
-    ),
-    Server("aio", "grpc.aio + uvloop", _peer("aio"), DIGITS),
-    Server(
-        "in-process",
+        IN_PROCESS,
         "ONNX Runtime in process, no server",
         "benchmarks.peers.in_process --model {model} --digits {digits}",
         DIGITS,
     ),
-    Server("mosec", "Mosec, batches", _peer("mosec"), RAW, "mosec"),
-    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), RAW, "mosec"),
-    Server("fastapi", "FastAPI + uvicorn", _peer("fastapi"), RAW, "fastapi"),
-    Server("litserve", "LitServe", _peer("litserve", "--no-batch"), RAW, "litserve"),
-    Server("bentoml", "BentoML", _peer("bentoml"), RAW, "bentoml"),
-    Server("mlserver", "MLServer, gRPC", _peer("mlserver", "--no-batch"), OPEN_INFERENCE, "mlserver"),
-    Server("ray", "Ray Serve, gRPC", _peer("ray"), DIGITS, "ray"),
+    Server("mosec", "Mosec, batches", _peer("mosec"), RAW, "mosec", HTTP),
+    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), RAW, "mosec", HTTP),
+    Server("fastapi", "FastAPI + uvicorn", _peer("fastapi"), RAW, "fastapi", HTTP),
+    Server("litserve", "LitServe", _peer("litserve", "--no-batch"), RAW, "litserve", HTTP),
+    Server("bentoml", "BentoML", _peer("bentoml"), RAW, "bentoml", HTTP),
+    Server("mlserver", "MLServer, gRPC", _peer("mlserver", "--no-batch"), OPEN_INFERENCE, "mlserver", TRITON),
+    Server("ray", "Ray Serve, gRPC", _peer("ray"), DIGITS, "ray", STUB),
 )

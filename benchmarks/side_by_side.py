@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from benchmarks.digits import drawn_digits
 from benchmarks.servers import SERVERS, Server
-from benchmarks.table import about, table
+from benchmarks.table import about, callers_table, table
 from benchmarks.turns import SHAPES, Plan, take_turns
 
 FOLDER = Path("benchmarks")
@@ -47,6 +47,7 @@ def run(
     text = "\n".join(
         ["# Side by side", "", *(f"- {name}: {fact}" for name, fact in facts.items()), ""]
         + [table(results, servers, load) for load in SHAPES]
+        + [callers_table(results, servers)]
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.md").write_text(text)

@@ -9,6 +9,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.asking import CALLERS
 from benchmarks.measuring import Sample
 from benchmarks.results import Results
 from benchmarks.servers import Server
@@ -22,16 +23,24 @@ COLUMNS = 9
 
 
 def table(results: Results, servers: Sequence[Server], load: str) -> str:
-    """Lays out the results of one kind of load, the fastest first."""
-    measured = [server for server in servers if results.of(server.key, load)]
-    measured.sort(key=lambda server: -median(results.of(server.key, load), lambda sample: sample.requests_per_s))
-    rows = [_row(server.name, results.of(server.key, load)) for server in measured]
-    missing = [
-        f"| {server.name} | " + f"{reason.replace('|', '/')}" + " |" * (COLUMNS - 1)
-        for server in servers
-        if (reason := results.reason(server.key, load))
-    ]
-    return "\n".join([f"## {load}", "", HEAD, *rows, *missing, ""])
+    """Lays out the results of one kind of load."""
+    return _table(f"## {load}", results, [(server.name, server.key, load) for server in servers])
+
+
+def callers_table(results: Results, servers: Sequence[Server]) -> str:
+    """Lays out what programs in Python got."""
+    asked = [(f"{s.name}, {client.name}", s.key, client.name) for s in servers for client in s.clients]
+    return _table(f"## {CALLERS} callers in one Python program, 1 image a call", results, asked)
+
+
+def _table(title: str, results: Results, entries: Sequence[tuple[str, str, str]]) -> str:
+    found = {name: results.of(server, load) for name, server, load in entries}
+    rows = [(name, samples) for name, samples in found.items() if samples]
+    rows.sort(key=lambda row: -median(row[1], lambda sample: sample.requests_per_s))
+    missing = [(name, results.reason(server, load)) for name, server, load in entries]
+    lines = [_row(name, samples) for name, samples in rows]
+    lines += [f"| {name} | {reason.replace('|', '/')}" + " |" * (COLUMNS - 1) for name, reason in missing if reason]
+    return "\n".join([title, "", HEAD, *lines, ""])
 
 
 def median(samples: Iterable[Sample], pick: Callable[[Sample], float]) -> float:

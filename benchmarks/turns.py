@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.asking import ask_with
 from benchmarks.digits import Digits
 from benchmarks.environments import python_of
 from benchmarks.load import LoadFailed, Shape
 from benchmarks.measuring import FAILURES, Running, Sample, measure, running
 from benchmarks.results import Results
-from benchmarks.servers import Server
+from benchmarks.servers import IN_PROCESS, Server
 
-IN_PROCESS = "in-process"
 SHAPES = {
     "1 caller, 1 image a call": Shape(1, 1),
     "32 callers, 1 image a call": Shape(32, 1),
@@ -89,6 +89,12 @@ def _measure_all(found: Running, plan: Plan, results: Results, tell: Tell) -> No
             results.add(key, name, measure(found, shape, plan.seconds))
         except FAILURES as error:
             results.fail(key, name, error)
+    for client in found.server.clients:
+        tell(f"{key}, asked by {client.name}")
+        try:
+            results.add(key, client.name, ask_with(found, client, plan.seconds))
+        except FAILURES as error:
+            results.fail(key, client.name, error)
 
 
 def _measure_in_process(server: Server, plan: Plan, results: Results, tell: Tell) -> None:

@@ -53,7 +53,8 @@ def start(given: Arguments) -> None:
         http_options={"host": "127.0.0.1", "port": free_port()},
         logging_config=QUIET,
     )
-    serve.run(Classifier.options(num_replicas=given.workers).bind(given.model, given.batch))
+    replicas = Classifier.options(num_replicas=given.workers)  # type: ignore[attr-defined]  # what the decorator adds
+    serve.run(replicas.bind(given.model, given.batch))
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     serve.shutdown()
     ray.shutdown()
