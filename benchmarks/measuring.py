@@ -73,24 +73,28 @@ def variables_of(server: Server) -> dict[str, str]:
 
 def measure(found: Running, shape: Shape, seconds: float) -> Sample:
     """Loads a server for about so long; raises LoadFailed or WrongAnswer unless every reply is an answer."""
-    sample = measure_refusals(found, shape, seconds)
+    sample = _measure(found, shape, seconds, connections=None, may_refuse=False)
     if sample.answered != 1:
         raise LoadFailed(f"the replies held {sample.answered:.4%} of the bytes of as many answers")
     return sample
 
 
-def measure_refusals(found: Running, shape: Shape, seconds: float, *, connections: int | None = None) -> Sample:
-    """Loads a server for about so long, and counts what it refuses by the bytes that are missing."""
+def measure_overload(found: Running, shape: Shape, seconds: float, connections: int) -> Sample:
+    """The same, but counts what is refused by the bytes that are missing; the callers share connections."""
+    return _measure(found, shape, seconds, connections=connections, may_refuse=True)
+
+
+def _measure(found: Running, shape: Shape, seconds: float, *, connections: int | None, may_refuse: bool) -> Sample:
     server, asked = found.server, found.digits.first(shape.images)
     message = server.dialect.write(asked.images)
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder, "body")
         body.write_bytes(server.dialect.body(message))
-        generator = Generator(found.target, server.dialect, body, connections)
+        generator = Generator(found.target, server.dialect, body, connections, may_refuse)
         reply_bytes = server.dialect.frame_bytes + len(_checked_reply(found, message, asked))
         each = max(4, round(seconds / generator.latency_s(shape.callers)))
         before = found.processes.cpu_s()
-        with Witness(found.target, server.dialect, found.digits):
+        with Witness(found.target, server.dialect, found.digits, may_refuse=may_refuse):
             load = generator.load(shape.callers, each * shape.callers)
         used = found.processes.cpu_s() - before
     thousands = load.requests * shape.images / 1000
