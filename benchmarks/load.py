@@ -22,7 +22,8 @@ from benchmarks.dialects import Dialect
 
 HEAD_S = 0.2
 TIMEOUT_S = 40.0
-BUSY = 0.9  # of the callers wait for an answer: only then is speed counted
+# Of the callers wait for an answer: only then is speed counted.
+BUSY = 0.9
 Rows = NDArray[np.int64]
 """[n, 3]: the start of each request in microseconds, its HTTP status, the microseconds until the end of its reply."""
 
@@ -51,6 +52,8 @@ class Load:
     p99_ms: float
     cpu_s: float
     """Of h2load itself."""
+    whole_s: float
+    """From the first request to the last reply."""
 
     def answered(self, reply_bytes: int) -> float:
         """Gives the share of requests that were answered, from the bytes of one answer."""
@@ -83,14 +86,15 @@ class Generator:
         """Sends as many requests."""
         rows, output, cpu_s = self._requests(callers, requests)
         received = int(_found(r"\((\d+)\) data", output))
-        begin_us, end_us = _busy_us(rows, callers)
+        begin_us, end_us = busy_us(rows, callers)
         ends_us = rows[:, 0] + rows[:, 2]
         counted = rows[(ends_us > begin_us) & (ends_us <= end_us)]
         if not len(counted):
             raise LoadFailed(f"the {callers} callers were never all waiting at one time")
         p50, p99 = np.percentile(counted[:, 2], [50, 99]) / 1000
         speed = len(counted) / (end_us - begin_us) * 1e6
-        return Load(requests, received, speed, float(p50), float(p99), cpu_s)
+        whole_s = float(ends_us.max() - rows[:, 0].min()) / 1e6
+        return Load(requests, received, speed, float(p50), float(p99), cpu_s, whole_s)
 
     def _requests(self, callers: int, requests: int) -> tuple[Rows, str, float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -110,17 +114,16 @@ class Generator:
         return _timed(command)
 
 
-def _busy_us(rows: Rows, callers: int) -> tuple[int, int]:
+def busy_us(rows: Rows, callers: int) -> tuple[int, int]:
     """Finds the first and the last moment at which nearly all callers were waiting.
 
     Before it connections are still being opened, after it some callers have made all their requests.
     """
-    ends = rows[:, 0] + rows[:, 2]
-    times = np.concatenate([rows[:, 0], ends])
-    order = np.argsort(times, kind="stable")  # so that of two events at one time the start comes first
-    waiting = np.cumsum(np.repeat([1, -1], len(rows))[order])
-    busy = times[order][waiting >= BUSY * callers]
-    return (int(busy[0]), int(busy[-1])) if len(busy) else (0, 0)
+    times = np.concatenate([rows[:, 0] + rows[:, 2], rows[:, 0]])
+    order = np.argsort(times, kind="stable")  # of a caller's reply and its next request at one time the reply is first
+    waiting = np.cumsum(np.repeat([-1, 1], len(rows))[order])
+    busy = np.flatnonzero(waiting >= BUSY * callers)
+    return (int(times[order[busy[0]]]), int(times[order[busy[-1] + 1]])) if len(busy) else (0, 0)
 
 
 def _timed(command: list[str]) -> tuple[str, float]:

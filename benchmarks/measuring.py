@@ -41,6 +41,8 @@ class Sample:
     rss_mb: float
     answered: float = 1.0
     """The share of requests that were not refused."""
+    answers_per_s: float = 0.0
+    """Requests that were not refused, over the whole of the run; only of h2load."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def _measure(found: Running, shape: Shape, seconds: float, *, connections: int |
         load_cpu_s=load.cpu_s / thousands,
         rss_mb=found.processes.rss_mb(),
         answered=load.answered(reply_bytes),
+        answers_per_s=load.answered(reply_bytes) * load.requests / load.whole_s,
     )
 
 

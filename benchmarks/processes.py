@@ -63,9 +63,11 @@ class Processes:
         while self.all() and time.monotonic() < ends_at:
             self._first.poll()
             time.sleep(0.05)
-        for process in self.all():
+        left = self.all()
+        for process in left:
             _kill(process)
         self._first.wait()
+        psutil.wait_procs(left, STOP_S)
 
 
 @contextmanager
