@@ -32,6 +32,8 @@ class Dialect:
     read: Callable[[bytes], Answers]
     """Gives [n, 11]."""
     is_grpc: bool
+    has_http2: bool = True
+    """Whether callers can share connections."""
     content_type: str = "application/octet-stream"
 
     @property
@@ -103,9 +105,9 @@ def _read_infer(message: bytes) -> Answers:
     return _read_columns(reply.raw_output_contents[0])
 
 
-def raw_http(path: str) -> Dialect:
+def raw_http(path: str, *, has_http2: bool = False) -> Dialect:
     """HTTP/1.1 with nothing around the numbers: n x 784 bytes in, n x 11 float32 out."""
-    return Dialect(path, _write_pixels, _read_columns, is_grpc=False)
+    return Dialect(path, _write_pixels, _read_columns, is_grpc=False, has_http2=has_http2)
 
 
 def _write_pixels(images: Images) -> bytes:

@@ -20,7 +20,7 @@ CONNECTIONS = 64
 CALLERS = (1, 4, 16, 64, 256, 1024, 4096)
 IMAGES = (4, 16, 64, 256, 1024)
 CALLERS_OF_MANY_IMAGES = 4
-SHAPES = [Shape(callers, 1) for callers in CALLERS]
+SHAPES = [Shape(callers, 1, CONNECTIONS) for callers in CALLERS]
 SHAPES += [Shape(CALLERS_OF_MANY_IMAGES, images) for images in IMAGES]
 
 
@@ -48,7 +48,7 @@ def grow(
         with running(server, model_dir, digits) as found:
             for shape in SHAPES:
                 tell(f"growth, round {number + 1}: {shape.callers} callers, {shape.images} images a call")
-                samples[shape].append(measure_overload(found, shape, seconds, CONNECTIONS))
+                samples[shape].append(measure_overload(found, shape, seconds))
     return [_point(shape, found) for shape, found in samples.items()]
 
 

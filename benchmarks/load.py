@@ -34,10 +34,16 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """How many callers ask at one time, each for how many images."""
+    """How many callers ask at one time, each for how many images, over how many connections; None is one for each."""
 
     callers: int
     images: int
+    connections: int | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if callers share connections, which takes HTTP/2."""
+        return self.connections is not None and self.connections < self.callers
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Load:
     data_bytes: int
     requests_per_s: float
     """This and the percentiles: while nearly all callers were waiting for an answer."""
+    busy_s: float
+    """How long that was."""
     p50_ms: float
     p99_ms: float
     cpu_s: float
@@ -67,48 +75,52 @@ class Generator:
     target: str
     dialect: Dialect
     body: Path
-    connections: int | None = None
-    """None is one for each caller."""
+    shape: Shape
     may_refuse: bool = False
     """If not, a request that fails is an error."""
 
-    def latency_s(self, callers: int) -> float:
+    def latency_s(self) -> float:
         """Loads for a moment, which warms the server up, and tells the mean time that a caller waits."""
-        requests = 2 * callers
+        requests = 2 * self.shape.callers
         while True:
             # Not h2load's -D: with hundreds of connections over HTTP/1.1 it now and then waits forever.
-            latency_s = float(self._requests(callers, requests)[0][:, 2].mean()) / 1e6
-            if latency_s * requests / callers > HEAD_S:
+            latency_s = float(self._requests(requests)[0][:, 2].mean()) / 1e6
+            if latency_s * requests / self.shape.callers > HEAD_S:
                 return latency_s
             requests *= 4
 
-    def load(self, callers: int, requests: int) -> Load:
+    def load(self, requests: int) -> Load:
         """Sends as many requests."""
-        rows, output, cpu_s = self._requests(callers, requests)
-        received = int(_found(r"\((\d+)\) data", output))
-        begin_us, end_us = busy_us(rows, callers)
+        rows, output, cpu_s = self._requests(requests)
+        begin_us, end_us = busy_us(rows, self.shape.callers)
         ends_us = rows[:, 0] + rows[:, 2]
-        counted = rows[(ends_us > begin_us) & (ends_us <= end_us)]
-        if not len(counted):
-            raise LoadFailed(f"the {callers} callers were never all waiting at one time")
-        p50, p99 = np.percentile(counted[:, 2], [50, 99]) / 1000
-        speed = len(counted) / (end_us - begin_us) * 1e6
-        whole_s = float(ends_us.max() - rows[:, 0].min()) / 1e6
-        return Load(requests, received, speed, float(p50), float(p99), cpu_s, whole_s)
+        counted = rows[(ends_us > begin_us) & (ends_us <= end_us), 2]
+        p50, p99 = np.percentile(counted, [50, 99]) / 1000 if len(counted) else (np.nan, np.nan)
+        return Load(
+            requests=requests,
+            data_bytes=int(_found(r"\((\d+)\) data", output)),
+            requests_per_s=len(counted) / max(end_us - begin_us, 1) * 1e6,
+            busy_s=(end_us - begin_us) / 1e6,
+            p50_ms=float(p50),
+            p99_ms=float(p99),
+            cpu_s=cpu_s,
+            whole_s=float(ends_us.max() - rows[:, 0].min()) / 1e6,
+        )
 
-    def _requests(self, callers: int, requests: int) -> tuple[Rows, str, float]:
+    def _requests(self, requests: int) -> tuple[Rows, str, float]:
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder, "requests")
-            output, cpu_s = self._run(callers, ["-n", str(requests), "--log-file", str(log)])
+            output, cpu_s = self._run(["-n", str(requests), "--log-file", str(log)])
             rows = np.loadtxt(log, np.int64, ndmin=2)
         if not self.may_refuse and (f"{requests} succeeded" not in output or (rows[:, 1] != HTTPStatus.OK).any()):
             raise LoadFailed(f"not every request succeeded: {_found(r'(requests: .*)', output)}")
         return rows, output, cpu_s
 
-    def _run(self, callers: int, flags: list[str]) -> tuple[str, float]:
-        connections = min(callers, self.connections or callers)
+    def _run(self, flags: list[str]) -> tuple[str, float]:
+        callers = self.shape.callers
+        connections = min(callers, self.shape.connections or callers)
         command = ["h2load", "-t", "1", "-c", str(connections), "-m", str(callers // connections)]
-        command += [] if self.dialect.is_grpc else ["--h1"]
+        command += [] if self.dialect.is_grpc or self.shape.is_shared else ["--h1"]
         command += [part for header in self.dialect.headers.items() for part in ("-H", ": ".join(header))]
         command += [*flags, "-d", str(self.body), f"http://{self.target}{self.dialect.path}"]
         return _timed(command)

@@ -7,16 +7,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import psutil
 
 MARK = "BENCHMARK_MARK"
-STOP_S = 5.0
+STOP_S = 3.0
 
 
 def free_port() -> int:
@@ -57,17 +56,13 @@ class Processes:
         return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
 
     def stop(self) -> None:
-        """Asks the first to end, and ends those that are left."""
-        self._first.terminate()
-        ends_at = time.monotonic() + STOP_S
-        while self.all() and time.monotonic() < ends_at:
-            self._first.poll()
-            time.sleep(0.05)
-        left = self.all()
-        for process in left:
-            _kill(process)
+        """Asks all of them to end, and ends those that do not."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            left = self.all()
+            for process in left:
+                _send(process, number)
+            psutil.wait_procs(left, STOP_S)
         self._first.wait()
-        psutil.wait_procs(left, STOP_S)
 
 
 @contextmanager
@@ -105,8 +100,6 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.send_signal(signal.SIGKILL)
-    except psutil.Error:
-        return
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.Error):
+        process.send_signal(number)

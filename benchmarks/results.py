@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks.digits import WrongAnswer
 from benchmarks.measuring import Sample
 
 Samples = dict[str, dict[str, list[Sample]]]
@@ -32,6 +33,11 @@ class Results:
     def reason(self, server: str, load: str) -> str | None:
         """Gives the reason why there are none."""
         return self.reasons[server].get(load)
+
+    def is_bad(self, server: str, *, must_run: bool) -> bool:
+        """True if a server gave a wrong answer; or, if it must run, if it lacks any sample."""
+        reasons = self.reasons[server].values()
+        return any(must_run or reason.startswith(WrongAnswer.__name__) for reason in reasons)
 
     def save(self, path: Path, about: dict[str, str]) -> None:
         """Writes everything, rounded to four digits, as JSON."""

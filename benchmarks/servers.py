@@ -51,6 +51,7 @@ TRITON = (Client("tritonclient", "benchmarks.callers.triton", "mlserver"),)
 
 LENET_SERVE = "serving.server --port {port} --model-dir {model_dir}"
 RAW = raw_http("/inference")
+MOSEC = raw_http("/inference", has_http2=True)
 
 
 def _peer(name: str, flags: str = "") -> str:
@@ -62,16 +63,17 @@ SERVERS = (
     # Server("ours-2", "**LeNet Lens**, two workers", LENET_SERVE + " --workers 2", DIGITS, None, LENET),
     Server("ordinary", "LeNet Lens without its lane", LENET_SERVE + " --no-lane", DIGITS),
     Server("echo", "echo in the same lane, no model", _peer("echo"), DIGITS, has_network=False),
-    Server("aio", "grpc.aio + uvloop", _peer("aio"), DIGITS, None, STUB),
+    Server("aio", "grpc.aio + uvloop, one worker", _peer("aio"), DIGITS, None, STUB),
+    Server("aio-2", "grpc.aio + uvloop, two workers", _peer("aio", "--workers 2"), DIGITS, None, STUB),
     Server(
         IN_PROCESS,
         "ONNX Runtime in process, no server",
         "benchmarks.peers.in_process --model {model} --digits {digits}",
         DIGITS,
     ),
-    Server("mosec", "Mosec, batches", _peer("mosec"), RAW, "mosec", HTTP),
-    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), RAW, "mosec", HTTP),
-    Server("fastapi", "FastAPI + uvicorn", _peer("fastapi"), RAW, "fastapi", HTTP),
+    Server("mosec", "Mosec, batches", _peer("mosec"), MOSEC, "mosec", HTTP),
+    Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), MOSEC, "mosec", HTTP),
+    Server("fastapi", "FastAPI + uvicorn, two workers", _peer("fastapi", "--workers 2"), RAW, "fastapi", HTTP),
     Server("litserve", "LitServe", _peer("litserve", "--no-batch"), RAW, "litserve", HTTP),
     Server("bentoml", "BentoML", _peer("bentoml"), RAW, "bentoml", HTTP),
     Server("mlserver", "MLServer, gRPC", _peer("mlserver", "--no-batch"), OPEN_INFERENCE, "mlserver", TRITON),

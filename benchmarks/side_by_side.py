@@ -46,12 +46,12 @@ def run(
     *,
     only: Annotated[str, Parameter(help="Servers by their keys, separated by commas.")] = "",
     rounds: int = 5,
-    seconds: Annotated[float, Parameter(help="About how long each measurement takes.")] = 2.0,
+    seconds: Annotated[float, Parameter(help="About how long each measurement takes.")] = 1.5,
     growth: Annotated[bool, Parameter(help="Measure also how our own server grows.")] = True,
     model_dir: Path = Path("models/lenet5"),
     folder: Annotated[Path, Parameter(help="Where the results are written.")] = FOLDER,
 ) -> int:
-    """Measures servers side by side. Exit status 1 if any server could not be measured or gave a wrong answer."""
+    """Measures servers side by side. Exit status 1 if one gave a wrong answer, or one of our own did not run."""
     if not shutil.which("h2load"):
         raise SystemExit("h2load is missing; on Debian: apt-get install nghttp2-client")
     servers, points = chosen(only), []
@@ -63,7 +63,7 @@ def run(
         if growth:
             points = grow(SERVERS[0], min(rounds, GROWTH_ROUNDS), seconds, model_dir, plan.digits, tell)
     _write(folder, servers, results, points, about(servers, rounds, seconds))
-    return int(any(results.reasons.values()))
+    return int(any(results.is_bad(server.key, must_run=server.environment is None) for server in servers))
 
 
 def _tell(progress: Progress, task: TaskID, what: str) -> None:

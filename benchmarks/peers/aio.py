@@ -4,6 +4,8 @@ The model runs inside the event loop, which for so small a model is the fastest 
 """
 
 import asyncio
+import subprocess
+import sys
 
 import grpc
 import numpy as np
@@ -13,7 +15,7 @@ from benchmarks.peers.network import Arguments, Network, arguments
 from lenet.v1 import digits_pb2_grpc
 from lenet.v1.digits_pb2 import ClassifyRequest, ClassifyResponse, DescribeModelRequest, DescribeModelResponse
 
-OPTIONS = [("grpc.so_reuseport", 0)]
+OPTIONS = [("grpc.so_reuseport", 1)]  # for several workers, which are processes on one port
 
 
 class AioClassifier(digits_pb2_grpc.DigitClassifierServicer):
@@ -51,5 +53,10 @@ async def serve(given: Arguments) -> None:
 
 
 if __name__ == "__main__":
+    given = arguments()
+    for _ in range(given.workers - 1):
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.peers.aio", "--port", str(given.port), "--model", given.model]
+        )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(arguments()))
+        runner.run(serve(given))
