@@ -1,6 +1,7 @@
 """The processes of one server: started, asked what they use, and stopped, however many they are.
 
-All of them carry a mark in their environment, because some servers leave the tree of the process that was started.
+They are found by their parents, and by a mark in their environment, because some leave the tree of the process that was
+started. Who was found once stays known: some overwrite their environment with a new title, and then lose their parent.
 """
 
 import signal
@@ -31,6 +32,7 @@ class Processes:
 
     def __init__(self, first: subprocess.Popen[bytes], mark: str, log: IO[bytes]) -> None:
         self._first, self._mark, self._log = first, mark, log
+        self._known: set[psutil.Process] = set()
 
     @property
     def has_ended(self) -> bool:
@@ -39,7 +41,14 @@ class Processes:
 
     def all(self) -> list[psutil.Process]:
         """Finds the processes that live now."""
-        return [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
+        pids = {known.pid for known in self._known}
+        # Oldest first, so that a parent is known before its children are looked at.
+        for process in sorted(psutil.process_iter(), key=_began):
+            if _mark_of(process) == self._mark or _parent_of(process) in pids:
+                self._known.add(process)
+                pids.add(process.pid)
+        self._known = {process for process in self._known if process.is_running()}
+        return list(self._known)
 
     def cpu_s(self) -> float:
         """Sums up the CPU seconds that those which live now have used."""
@@ -83,6 +92,20 @@ def _mark_of(process: psutil.Process) -> str | None:
         return process.environ().get(MARK)
     except psutil.Error:
         return None
+
+
+def _parent_of(process: psutil.Process) -> int:
+    try:
+        return int(process.ppid())
+    except psutil.Error:
+        return 0
+
+
+def _began(process: psutil.Process) -> float:
+    try:
+        return float(process.create_time())
+    except psutil.Error:
+        return 0.0
 
 
 def _used(process: psutil.Process) -> float:

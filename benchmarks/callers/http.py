@@ -1,4 +1,4 @@
-"""aiohttp, the faster of the two usual HTTP clients for asyncio, with one session for all callers."""
+"""aiohttp, a usual HTTP client for asyncio, with one session for all callers."""
 
 import asyncio
 
