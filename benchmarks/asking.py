@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from benchmarks.digits import WrongAnswer
@@ -25,19 +26,18 @@ def ask_with(found: Running, client: Client, seconds: float) -> Sample:
         program = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables_of(found.server)
         )
+        killer = threading.Timer(seconds + GRACE_S, program.kill)
+        killer.start()
         with program:
             assert program.stdout
             program.stdout.readline()  # begin
             before = found.processes.cpu_s()
             program.stdout.readline()  # end
             used = found.processes.cpu_s() - before
-            try:
-                output, errors = program.communicate(timeout=seconds + GRACE_S)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                raise LoadFailed(f"{client.name} did not end") from None
+            output, errors = program.communicate()
+        killer.cancel()
     if program.returncode:
-        last = errors.strip().rpartition("\n")[2]
+        last = errors.strip().rpartition("\n")[2] or "it was ended, or said nothing"
         raise WrongAnswer(last) if "answers are off" in last else LoadFailed(f"{client.name}: {last}")
     return _sample(found, json.loads(output), used)
 

@@ -68,6 +68,8 @@ def run(
 
 def _tell(progress: Progress, task: TaskID, what: str) -> None:
     progress.update(task, description=what)
+    if not progress.console.is_terminal:
+        progress.console.print(what)
 
 
 def _write(

@@ -10,14 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from benchmarks.dialects import DIGITS, OPEN_INFERENCE, raw_http
 from benchmarks.digits import Digits, WrongAnswer, drawn_digits
-from benchmarks.load import BUSY, Shape, busy_us
-from benchmarks.measuring import measure, running
+from benchmarks.load import BUSY, LoadFailed, Shape, busy_us
+from benchmarks.measuring import measure, measure_overload, running
 from benchmarks.open_inference import ModelInferRequest
 from benchmarks.processes import started
 from benchmarks.servers import SERVERS, Server
@@ -71,6 +72,17 @@ def test_a_wrong_reply_is_caught_before_the_load_and_during_it(digits: Digits) -
         pytest.raises(WrongAnswer, match="the witness got answers that are off by"),
     ):
         measure(found, Shape(4, 1), 0.5)
+
+
+@needs_h2load
+def test_a_refusal_is_no_answer(digits: Digits) -> None:
+    """h2load counts it as a success; the bytes tell. Where refusals are expected they are counted."""
+    ours = next(server for server in SERVERS if server.key == "ours")
+    timid = dataclasses.replace(ours, command=f"{ours.command} --max-waiting 1")
+    with running(timid, MODEL_DIR, digits) as found:
+        with pytest.raises((LoadFailed, grpc.RpcError)):
+            measure(found, Shape(16, 1), 0.2)
+        assert 0 < measure_overload(found, Shape(16, 1), 0.2).answered < 1
 
 
 def test_a_server_that_cannot_be_had_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
