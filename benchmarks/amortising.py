@@ -25,7 +25,7 @@ from benchmarks.versus_aio import cpu_model, running
 from clients import AsyncClient, Client
 from clients.handwriting import Hand, png
 
-SERVER = ["serving.server", "--port", "0", "--model-dir"]
+SERVER = ["serving.command", "--port", "0", "--model-dir"]
 TIMEOUT_S = 120.0
 # Per number of callers and with or without batching, what each round measured.
 Figures: TypeAlias = dict[tuple[int, bool], list[float]]

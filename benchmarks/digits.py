@@ -60,7 +60,7 @@ def drawn_digits(model_dir: Path) -> Digits:
     """Draws digits of many hands, and runs the model on each alone."""
     files = (png(seed % 10, Hand.of(seed=seed)) for seed in range(DRAWN))
     images = np.stack([read_digit(file, max_pixels=10**6) for file in files])
-    runtime = Runtime(open_artifact(model_dir).graph, provider="cpu")
+    runtime = Runtime(open_artifact(model_dir), provider="cpu")
     outputs = [runtime.run(image[np.newaxis]) for image in images]
     answers = [np.append(output.probabilities, output.unfamiliarity) for output in outputs]
     return Digits(images, np.stack(answers).astype(np.float32))

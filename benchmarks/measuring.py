@@ -62,7 +62,7 @@ class Running:
 def running(server: Server, model_dir: Path, digits: Digits) -> Iterator[Running]:
     """Starts a server and waits for its first right answer; raises Unavailable or WrongAnswer."""
     port = free_port()
-    words = {"port": port, "model_dir": model_dir, "model": model_dir / "1/model.onnx"}
+    words = {"port": port, "model_dir": model_dir, "model": model_dir / "1/lean.onnx"}
     command = [python_of(server.environment), "-m", *server.command.format_map(words).split()]
     with started(command, variables_of(server)) as processes:
         found = Running(server, f"127.0.0.1:{port}", processes, digits if server.has_network else digits.fixed())

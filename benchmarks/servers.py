@@ -43,13 +43,13 @@ class Server:
 
 LENET = (
     Client("AsyncClient", "benchmarks.callers.lenet"),
-    # Client("AsyncClient, batching off", "benchmarks.callers.lenet --no-batching"),
+    Client("AsyncClient, batching off", "benchmarks.callers.lenet --no-batching"),
 )
 STUB = (Client("grpc.aio stub", "benchmarks.callers.stub"),)
 HTTP = (Client("aiohttp", "benchmarks.callers.http", "aiohttp"),)
 TRITON = (Client("tritonclient", "benchmarks.callers.triton", "mlserver"),)
 
-LENET_SERVE = "serving.server --port {port} --model-dir {model_dir}"
+LENET_SERVE = "serving.command --port {port} --model-dir {model_dir}"
 RAW = raw_http("/inference")
 MOSEC = raw_http("/inference", has_http2=True)
 
@@ -60,7 +60,7 @@ def _peer(name: str, flags: str = "") -> str:
 
 SERVERS = (
     Server("ours", "**LeNet Lens**, one worker", LENET_SERVE, DIGITS, None, LENET),
-    # Server("ours-2", "**LeNet Lens**, two workers", LENET_SERVE + " --workers 2", DIGITS, None, LENET),
+    Server("ours-2", "**LeNet Lens**, two workers", LENET_SERVE + " --workers 2", DIGITS, None, LENET),
     Server("ordinary", "LeNet Lens without its lane", LENET_SERVE + " --no-lane", DIGITS),
     Server("echo", "echo in the same lane, no model", _peer("echo"), DIGITS, has_network=False),
     Server("aio", "grpc.aio + uvloop, one worker", _peer("aio"), DIGITS, None, STUB),

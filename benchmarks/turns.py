@@ -101,7 +101,7 @@ def _measure_all(found: Running, plan: Plan, results: Results, tell: Tell) -> No
 def _measure_in_process(server: Server, plan: Plan, results: Results, tell: Tell) -> None:
     with tempfile.TemporaryDirectory() as folder:
         digits = plan.digits.save(Path(folder, "digits.npz"))
-        words = {"model": plan.model_dir / "1/model.onnx", "digits": digits}
+        words = {"model": plan.model_dir / "1/lean.onnx", "digits": digits}
         command = [python_of(None), "-m", *server.command.format_map(words).split()]
         for name, shape in SHAPES.items():
             if shape.is_shared:

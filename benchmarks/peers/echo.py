@@ -33,17 +33,17 @@ class Echo(DigitClassifier):
         """Tells the number of images by the length of the message."""
         n = len(message) // IMAGE_BYTES
         if n not in self._requests:
-            self._requests[n] = Request(np.zeros((n, 28, 28), np.uint8), b"", ())
+            self._requests[n] = Request(b"", n)
             self._replies[n] = fixed_reply(n)
         return self._requests[n]
 
     def answer(self, request: Request) -> bytes:
         """Answers one request."""
-        return self._replies[len(request.images)]
+        return self._replies[request.n]
 
     def answer_together(self, requests: list[Request]) -> list[bytes]:  # type: ignore[override]
         """Answers a batch."""
-        return [self._replies[len(request.images)] for request in requests]
+        return [self._replies[request.n] for request in requests]
 
 
 def fixed_reply(n: int) -> bytes:
