@@ -27,23 +27,23 @@ class Echo(DigitClassifier):
 
     def __init__(self) -> None:
         self._requests: dict[int, Request] = {}
-        self._replies: dict[int, bytes] = {}
+        self._fixed: dict[int, bytes] = {}
 
     def read(self, message: bytes) -> Request:
         """Tells the number of images by the length of the message."""
         n = len(message) // IMAGE_BYTES
         if n not in self._requests:
             self._requests[n] = Request(b"", n)
-            self._replies[n] = fixed_reply(n)
+            self._fixed[n] = fixed_reply(n)
         return self._requests[n]
 
     def answer(self, request: Request) -> bytes:
         """Answers one request."""
-        return self._replies[request.n]
+        return self._fixed[request.n]
 
     def answer_together(self, requests: list[Request]) -> list[bytes]:  # type: ignore[override]
         """Answers a batch."""
-        return [self._replies[request.n] for request in requests]
+        return [self._fixed[request.n] for request in requests]
 
 
 def fixed_reply(n: int) -> bytes:
