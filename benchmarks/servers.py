@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.dialects import DIGITS, OPEN_INFERENCE, Dialect, raw_http
 
-IN_PROCESS = "in-process"
-"""The key of the row that is no server."""
+IN_PROCESS = ("in-process", "in-process-2")
+"""The keys of the rows that are no servers."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ STUB = (Client("grpc.aio stub", "benchmarks.callers.stub"),)
 HTTP = (Client("aiohttp", "benchmarks.callers.http", "aiohttp"),)
 TRITON = (Client("tritonclient", "benchmarks.callers.triton", "mlserver"),)
 
+ALONE = "benchmarks.peers.in_process --model {model} --digits {digits}"
 LENET_SERVE = "serving.command --port {port} --model-dir {model_dir}"
 RAW = raw_http("/inference")
 MOSEC = raw_http("/inference", has_http2=True)
@@ -65,12 +66,8 @@ SERVERS = (
     Server("echo", "echo in the same lane, no model", _peer("echo"), DIGITS, has_network=False),
     Server("aio", "grpc.aio + uvloop, one worker", _peer("aio"), DIGITS, None, STUB),
     Server("aio-2", "grpc.aio + uvloop, two workers", _peer("aio", "--workers 2"), DIGITS, None, STUB),
-    Server(
-        IN_PROCESS,
-        "ONNX Runtime in process, no server",
-        "benchmarks.peers.in_process --model {model} --digits {digits}",
-        DIGITS,
-    ),
+    Server(IN_PROCESS[0], "ONNX Runtime in process, one thread", ALONE, DIGITS),
+    Server(IN_PROCESS[1], "ONNX Runtime in process, two threads", ALONE + " --threads 2", DIGITS),
     Server("mosec", "Mosec, batches", _peer("mosec"), MOSEC, "mosec", HTTP),
     Server("mosec-1", "Mosec, no batches", _peer("mosec", "--no-batch"), MOSEC, "mosec", HTTP),
     Server("fastapi", "FastAPI + uvicorn, two workers", _peer("fastapi", "--workers 2"), RAW, "fastapi", HTTP),

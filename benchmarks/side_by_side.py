@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks.digits import drawn_digits
+from benchmarks.footprint import footprint
 from benchmarks.growth import Point, grow, growth_table, save
 from benchmarks.plots import plot_growth, plot_servers
 from benchmarks.results import Results
@@ -30,7 +31,7 @@ caller, HTTP/1.1 (`--h1`) or HTTP/2 as the server has it; the last table: one Py
 alone in its turn, started anew in each round. Requests/s and latency: while nearly all callers were waiting. Memory:
 resident, of all its processes. Every answer was checked: under h2load by the exact number of bytes, while a second
 client compared values with ONNX Runtime in process to 1e-4; in Python by value. The settings of each server are in its
-file under `peers/`. ONNX Runtime in process runs the images of all callers together in one thread, without any client.
+file under `peers/`. ONNX Runtime in process runs the images of all callers together, without any client.
 """
 
 
@@ -47,14 +48,14 @@ def run(
     only: Annotated[str, Parameter(help="Servers by their keys, separated by commas.")] = "",
     rounds: int = 5,
     seconds: Annotated[float, Parameter(help="About how long each measurement takes.")] = 1.5,
-    growth: Annotated[bool, Parameter(help="Measure also how our own server grows.")] = True,
+    growth: Annotated[bool, Parameter(help="Measure also how our own server grows, and what it takes at rest.")] = True,
     model_dir: Path = Path("models/lenet5"),
     folder: Annotated[Path, Parameter(help="Where the results are written.")] = FOLDER,
 ) -> int:
     """Measures servers side by side. Exit status 1 if one gave a wrong answer, or one of our own did not run."""
     if not shutil.which("h2load"):
         raise SystemExit("h2load is missing; on Debian: apt-get install nghttp2-client")
-    servers, points = chosen(only), []
+    servers, points, rest = chosen(only), [], ""
     with Progress(*COLUMNS, transient=True) as progress:
         task = progress.add_task("digits", total=None)
         tell = partial(_tell, progress, task)
@@ -62,7 +63,9 @@ def run(
         results = take_turns(plan, tell)
         if growth:
             points = grow(SERVERS[0], min(rounds, GROWTH_ROUNDS), seconds, model_dir, plan.digits, tell)
-    _write(folder, servers, results, points, about(servers, rounds, seconds))
+            tell("start, memory and size")
+            rest = footprint()
+    _write(folder, servers, results, points, rest, about(servers, rounds, seconds))
     return int(any(results.is_bad(server.key, must_run=server.environment is None) for server in servers))
 
 
@@ -73,7 +76,7 @@ def _tell(progress: Progress, task: TaskID, what: str) -> None:
 
 
 def _write(
-    folder: Path, servers: Sequence[Server], results: Results, points: list[Point], facts: dict[str, str]
+    folder: Path, servers: Sequence[Server], results: Results, points: list[Point], rest: str, facts: dict[str, str]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["# Side by side", "", "Written by `make bench`.", ""]
@@ -83,7 +86,7 @@ def _write(
     results.save(folder / "results.json", facts)
     plot_servers(results, servers, folder / "results.png")
     if points:
-        lines += [growth_table(points), "![Growth](growth.png)", ""]
+        lines += [growth_table(points), "![Growth](growth.png)", "", rest]
         save(points, folder / "growth.json")
         plot_growth(points, folder / "growth.png")
     text = "\n".join(lines)

@@ -71,7 +71,7 @@ def _turn(server: Server, plan: Plan, results: Results, tell: Tell) -> None:
         return
     tell(f"{server.key} starts")
     try:
-        if server.key == IN_PROCESS:
+        if server.key in IN_PROCESS:
             _measure_in_process(server, plan, results, tell)
             return
         with running(server, plan.model_dir, plan.digits) as found:

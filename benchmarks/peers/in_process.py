@@ -1,4 +1,4 @@
-"""No server at all: ONNX Runtime in a loop of one thread, the most that one core of this machine has to give.
+"""No server at all: ONNX Runtime in a loop, the most that one core of this machine, or all, have to give.
 
 As many calls as there are callers are run together, which is what a batcher without any cost of its own would do.
 Prints one JSON object; a run that gives other numbers than the file of digits ends it with an error.
@@ -50,11 +50,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--digits", required=True)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--callers", type=int, required=True)
     parser.add_argument("--images", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
-    print(json.dumps(measure(Network(given.model), given.digits, given.callers, given.images, given.seconds)))
+    print(
+        json.dumps(
+            measure(Network(given.model, given.threads), given.digits, given.callers, given.images, given.seconds)
+        )
+    )
 
 
 if __name__ == "__main__":

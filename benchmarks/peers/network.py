@@ -20,9 +20,9 @@ MAX_BATCH_CALLS = 32
 class Network:
     """One ONNX Runtime session."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, threads: int = 1) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.run(np.zeros((1, 28, 28), np.uint8))
