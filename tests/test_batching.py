@@ -20,6 +20,7 @@ from test_client import Scripted, serving
 
 from clients import AsyncClient, Classification, DeadlineExceeded, InvalidInput, ServerError, Unavailable, batching
 from clients.handwriting import Hand, png
+from serving import lane
 
 Outcome: TypeAlias = Classification | Exception
 Asked: TypeAlias = "asyncio.Task[Outcome]"
@@ -281,8 +282,11 @@ def test_one_who_is_cancelled_under_way_does_not_disturb_its_mates(server: Gated
 
 
 @pytest.mark.parametrize("leave", LEAVING)
-def test_a_call_that_all_have_left_is_cancelled(server: GatedServer, leave: type[BaseException]) -> None:
+def test_a_call_that_all_have_left_is_cancelled(
+    server: GatedServer, leave: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So it costs the server nothing, and the next go: even behind one that would wait for ever."""
+    monkeypatch.setattr(lane, "UNWATCHED_BATCHES", 0)  # a server that looks whether its callers are still there
 
     async def scenario(callers: Callers) -> None:
         options = {"timeout_s": SHORT_S if leave is DeadlineExceeded else math.inf}
