@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 IMAGES, ANSWERS = "images", ("probabilities", "unfamiliarity")
-# Images in one run on a CPU: what the layers make of more no longer fits in a core's own cache.
-CPU_CHUNK = 32
 
 
 class RuntimeUnusable(Exception):
@@ -57,7 +55,6 @@ class Runtime:
         self._session = _open_session(artifact.graph, provider, intra_op_threads)
         self._lean = _open_session(artifact.lean, provider, intra_op_threads)
         self.provider: str = self._lean.get_providers()[0]
-        self._chunk = CPU_CHUNK if self.provider == CPU else sys.maxsize
         if provider == "cuda" and self.provider != CUDA:
             raise RuntimeUnusable(
                 f"CUDA was asked for, but ONNX Runtime runs the model on {self.provider}: check that the driver and "
@@ -74,12 +71,8 @@ class Runtime:
         if layers:
             answers = self._session.run([*ANSWERS, *layers], {IMAGES: images})
             return Outputs(answers[0], answers[1], dict(zip(layers, answers[2:], strict=True)))
-        if len(images) <= self._chunk:
-            probabilities, unfamiliarity = self._lean.run(ANSWERS, {IMAGES: images})
-            return Outputs(probabilities, unfamiliarity)
-        starts = range(0, len(images), self._chunk)
-        runs = [self._lean.run(ANSWERS, {IMAGES: images[start : start + self._chunk]}) for start in starts]
-        return Outputs(np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs]))
+        probabilities, unfamiliarity = self._lean.run(ANSWERS, {IMAGES: images})
+        return Outputs(probabilities, unfamiliarity)
 
     def warm_up(self, batch_sizes: Sequence[int], map_shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Runs the model once for each batch size, and for all maps: no caller pays for first-time work.

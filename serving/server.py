@@ -32,7 +32,6 @@ log = logging.getLogger("lenet-serve")
 # Threads for calls that do no work: health, reflection, DescribeModel.
 LIGHT_CALLS = 16
 REFUSAL_S = 0.25
-MAX_PENDING = 2**31 - 1
 ANSWER_POLL_S = 0.005
 
 
@@ -120,9 +119,6 @@ class Server:
             ("grpc.max_receive_message_length", settings.max_request_bytes),
             # Else a second server would get some of the calls, and nobody would know.
             ("grpc.so_reuseport", int(settings.workers != 1)),
-            # By default C core cuts off calls beyond 3,000 that nobody has taken yet; refusing them is our business.
-            ("grpc.server.max_pending_requests", MAX_PENDING),
-            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
         ]
         return grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="handler"), options=options)
 
