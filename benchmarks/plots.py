@@ -16,6 +16,7 @@ from benchmarks.turns import SHAPES
 mpl.use("Agg")
 
 OURS_COLOUR = "tab:red"
+OURS_COLOURS = {"ours": OURS_COLOUR, "ours-2": "darkred"}
 OTHERS = [colour for colour in mpl.color_sequences["tab20"] if colour not in mpl.color_sequences["tab20"][6:8]]
 
 
@@ -23,7 +24,7 @@ def plot_servers(results: Results, servers: Sequence[Server], path: Path) -> Non
     """Draws a line for each server, from 1 caller to 256, p50 as the point and p99 as the whisker."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes: Axes = figure.subplots()
-    loads = [name for name, shape in SHAPES.items() if shape.images == 1]
+    loads = [name for name, shape in SHAPES.items() if shape.images == 1 and not shape.is_shared]
     measured = [server for server in servers if any(results.of(server.key, load) for load in loads)]
     for number, server in enumerate(measured):
         found = [samples for load in loads if (samples := results.of(server.key, load))]
@@ -31,7 +32,7 @@ def plot_servers(results: Results, servers: Sequence[Server], path: Path) -> Non
         p50s = [median(samples, lambda sample: sample.p50_ms) for samples in found]
         p99s = [median(samples, lambda sample: sample.p99_ms) for samples in found]
         whiskers = [[0.0] * len(found), [max(p99 - p50, 0) for p50, p99 in zip(p50s, p99s, strict=True)]]
-        colour = OURS_COLOUR if server.key.startswith("ours") else OTHERS[number % len(OTHERS)]
+        colour = OURS_COLOURS.get(server.key, OTHERS[number % len(OTHERS)])
         style = "--" if server.environment is None and not server.key.startswith("ours") else "-"
         axes.errorbar(
             speeds, p50s, whiskers, label=server.name.replace("*", ""), color=colour, linestyle=style, marker="o",

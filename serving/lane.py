@@ -33,7 +33,7 @@ ARMED = 64
 MAX_DRAIN_S = 0.002
 IDLE_POLL_S = 1.0
 # A call with no more than this before it is answered within milliseconds, so nobody asks whether its caller is still
-# there: hearing of that costs an event, and every event costs more than a tenth of a call.
+# there: hearing of that costs an event of its own.
 UNWATCHED_BATCHES = 8
 OK = grpc.StatusCode.OK.value[0]
 

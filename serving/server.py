@@ -32,6 +32,9 @@ log = logging.getLogger("lenet-serve")
 # Threads for calls that do no work: health, reflection, DescribeModel.
 LIGHT_CALLS = 16
 REFUSAL_S = 0.25
+# Calls that nobody has read yet; C core cuts off those beyond, which spares us the work but tells their callers only
+# CANCELLED. By default it begins at 1,000, when the lane still answers all within their deadlines.
+MAX_PENDING = 8192
 ANSWER_POLL_S = 0.005
 
 
@@ -119,6 +122,8 @@ class Server:
             ("grpc.max_receive_message_length", settings.max_request_bytes),
             # Else a second server would get some of the calls, and nobody would know.
             ("grpc.so_reuseport", int(settings.workers != 1)),
+            ("grpc.server.max_pending_requests", MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
         ]
         return grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="handler"), options=options)
 

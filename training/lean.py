@@ -3,9 +3,9 @@
 A graph that returns maps has to compute each of them in full and lay it out for its reader. Where nobody reads conv1,
 the convolution and the maximum pooling behind it become one convolution of stride 2: it has four kernels in place of
 each, one for every corner of the pooling window, and the largest of the four results is kept. That is 1.4 times the
-multiply-adds of conv1 and still half its time, because a quarter of the positions is visited, with four times the
-channels to fill the processor's vectors; docs/speed.md has the figures. conv3 sees all of pool2 at once, so it is a
-matrix; and the division by 255 moves into the weights.
+multiply-adds of conv1, and faster all the same: a quarter of the positions is visited, with four times the channels to
+fill the processor's vectors (docs/speed.md). conv3 sees all of pool2 at once, so it is a matrix; and the division by
+255 moves into the weights.
 """
 
 from copy import deepcopy
