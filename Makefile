@@ -6,7 +6,8 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 .DEFAULT_GOAL := help
 # `make -j train export` must still train first.
 .NOTPARALLEL:
-.PHONY: help demo test serve train export report records convolution lint format proto bench compose-test constraints clean
+.PHONY: help demo test serve train export report records convolution lint format proto bench load-test compose-test \
+  constraints clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,8 +50,12 @@ proto: .venv/dev ## compile the contract into the code beside it
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto \
 	  --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto lenet/v1/digits.proto
 
-bench: .venv/dev ## measure against a grpc.aio server, side by side (needs h2load)
-	$(BIN)/python -m benchmarks.versus_aio
+bench: .venv/dev ## measure against other servers, side by side, into benchmarks/ (needs h2load; takes 25 minutes)
+	$(BIN)/python -m benchmarks.side_by_side $(BENCH_FLAGS)
+
+load-test: .venv/load ## load a server of its own, or LOAD_TARGET=host:port, with checked calls; report in out/load-test.html
+	$(BIN)/locust --locustfile clients/locustfile.py --headless --only-summary --users 16 --spawn-rate 16 --run-time 20s \
+	  --html out/load-test.html $(if $(LOAD_TARGET),--host $(LOAD_TARGET),--own-server) $(LOAD_FLAGS)
 
 compose-test: .venv/light ## start the compose file on a real Docker engine, ask the server, stop it
 	deploy/compose-test.sh
@@ -72,10 +77,14 @@ clean: ## remove what the targets installed, built and drew
 	$(PIP_INSTALL) --editable '.[serving,cli,playground]'
 	@touch $@
 
+.venv/load: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP_INSTALL) --editable '.[serving,load]'
+	@touch $@
+
 .venv/train: pyproject.toml constraints.txt | .venv/bin/pip
 	$(PIP_INSTALL) --editable '.[train]'
 	@touch $@
 
 .venv/dev: pyproject.toml constraints.txt | .venv/bin/pip
 	$(PIP_INSTALL) --editable '.[dev]'
-	@touch $@ .venv/light .venv/train
+	@touch $@ .venv/light .venv/load .venv/train

@@ -65,11 +65,16 @@ class Terms:
     @contextmanager
     def _call(self, timeout_s: float | None) -> Iterator[float | None]:
         """Gives the timeout in gRPC's form, and turns gRPC's errors into LenetError."""
+        seconds = self._seconds(timeout_s)
+        with failures_of(self.target):
+            yield grpc_timeout(seconds)
+
+    def _seconds(self, timeout_s: float | None) -> float:
+        """Gives the timeout of a call, where None takes the client's; raises ValueError."""
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s}; expected seconds above 0, or math.inf for no limit")
-        with failures_of(self.target):
-            yield grpc_timeout(timeout_s)
+        return timeout_s
 
 
 class SourceFailure:

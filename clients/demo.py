@@ -1,14 +1,9 @@
 """Shows it all at work: draws digits, starts a server, has it classify them, pictures the maps, stops the server.
 
-The server is a process of its own, started as anyone would start it, so that what the demo shows is what users get.
+It checks what it shows: a digit is drawn, so its label is known, and a wrong reading counts against the demo.
 """
 
-import re
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +11,10 @@ from clients import handwriting
 from clients.client import Client
 from clients.errors import LenetError
 from clients.messages import Classification
+from clients.own_server import ServerFailure, own_server
 
 _DRAWINGS = 15  # each digit once, and half of them again by another hand
 _PASS = 0.9
-_START_S, _STOP_S = 30.0, 20.0
 _BAR_CELLS = 20
 
 
@@ -39,11 +34,12 @@ def demo(*, model_dir: Path = Path("models/lenet5"), output: Path = Path("out/de
     drawings = [_draw(number, output) for number in range(_DRAWINGS)]
     log = output / "server.log"
     try:
-        with _server(model_dir, log) as target, Client(target) as client:
+        with own_server(model_dir, log) as target, Client(target) as client:
+            print(f"server ready at {target} with {model_dir}\n")
             right = sum(_classify(client, each) for each in drawings)
             print(f"\n{right} of {len(drawings)} right")
             _picture_maps(client, drawings[-1], output / "maps.png")
-    except (_ServerFailure, LenetError) as failure:
+    except (ServerFailure, LenetError) as failure:
         print(f"lenet: {failure}; the server's log:\n{log.read_text()}", file=sys.stderr)
         return 1
     print("server stopped, exit status 0")
@@ -56,51 +52,10 @@ class _Drawing:
     file: Path
 
 
-class _ServerFailure(Exception):
-    """The server did not start, or did not stop as it should."""
-
-
 def _draw(number: int, folder: Path) -> _Drawing:
     drawing = _Drawing(number % 10, folder / f"{number + 1:02}-drawn-{number % 10}.png")
     drawing.file.write_bytes(handwriting.png(drawing.digit, handwriting.Hand.of(number)))
     return drawing
-
-
-@contextmanager
-def _server(model_dir: Path, log: Path) -> Iterator[str]:
-    """Runs a server on a free port, and gives its address. Its output goes to the log."""
-    command = [sys.executable, "-m", "serving.server", "--port", "0", "--model-dir", str(model_dir)]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
-    try:
-        target = _target_when_ready(process, log)
-        print(f"server ready at {target} with {model_dir}\n")
-        yield target
-        _stop(process)
-    finally:
-        process.kill()  # without effect on one that has ended
-        process.wait()
-
-
-def _target_when_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    give_up = time.monotonic() + _START_S
-    while time.monotonic() < give_up:
-        if ready := re.search(r"^lenet-serve: ready on (\S+)$", log.read_text(), re.MULTILINE):
-            return ready[1]
-        if process.poll() is not None:
-            raise _ServerFailure(f"the server ended with status {process.returncode} instead of serving")
-        time.sleep(0.05)
-    raise _ServerFailure(f"the server was not ready within {_START_S:g} s")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        status = process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        raise _ServerFailure(f"the server did not stop within {_STOP_S:g} s of SIGTERM") from None
-    if status != 0:
-        raise _ServerFailure(f"the server ended with status {status} after SIGTERM; expected 0")
 
 
 def _classify(client: Client, drawing: _Drawing) -> bool:

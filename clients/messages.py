@@ -20,6 +20,7 @@ __all__ = ["Classification", "Evaluation", "Images", "Layer", "Limits", "ModelDe
 Images: TypeAlias = NDArray[np.uint8] | bytes | str | os.PathLike[str]
 
 SIDE = 28  # of an image in MNIST form, in pixels
+IMAGE_BYTES = SIDE * SIDE  # one per pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,12 @@ def classify_request(images: Images, feature_maps: Sequence[str]) -> pb.Classify
         if not images:
             raise ValueError("the picture has 0 bytes; expected a PNG or JPEG file")
         return pb.ClassifyRequest(encoded_image=images, feature_maps=feature_maps)
-    return pb.ClassifyRequest(pixels=_checked(images).tobytes(), feature_maps=feature_maps)
+    return pb.ClassifyRequest(pixels=plain_pixels(images), feature_maps=feature_maps)
+
+
+def plain_pixels(images: object) -> bytes:
+    """Gives the bytes of an array uint8 [n, 28, 28] or [28, 28], row-major; raises ValueError if it is none."""
+    return _checked(images).tobytes()
 
 
 def read_picture(path: str | os.PathLike[str]) -> bytes:
@@ -149,6 +155,21 @@ def read_classification(reply: pb.ClassifyResponse) -> Classification:
         model_version=reply.model_version,
         pixels=np.frombuffer(reply.pixels, np.uint8).reshape(SIDE, SIDE) if reply.pixels else None,
     )
+
+
+def rows(answer: Classification, start: int, end: int) -> Classification:
+    """Gives the part of an answer without maps and pixels that is about the images from `start` to before `end`."""
+    part = object.__new__(Classification)
+    # Past the constructor, which sets the fields of a frozen class one by one, and would cost more than all the rest.
+    vars(part).update(
+        digits=answer.digits[start:end],
+        probabilities=answer.probabilities[start:end],
+        unfamiliarity=answer.unfamiliarity[start:end],
+        feature_maps={},
+        model_version=answer.model_version,
+        pixels=None,
+    )
+    return part
 
 
 def read_description(reply: pb.DescribeModelResponse) -> ModelDescription:

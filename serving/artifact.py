@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from serving.card import Card, CardError, parse_card
 
-CARD, GRAPH, KERNELS, TORCHSCRIPT = "card.json", "model.onnx", "kernels.npz", "model.pt"
+CARD, GRAPH, LEAN, KERNELS, TORCHSCRIPT = "card.json", "model.onnx", "lean.onnx", "kernels.npz", "model.pt"
+NEEDED = (GRAPH, LEAN, KERNELS)
 
 
 class ArtifactError(Exception):
@@ -30,7 +31,9 @@ class Artifact:
     directory: Path
     card: Card
     graph: bytes
-    """The ONNX model."""
+    """The network in ONNX, with all its maps."""
+    lean: bytes
+    """The same in ONNX without maps, arranged for speed."""
     kernels: Mapping[str, NDArray[np.float32]]
     """The parameters by name, for example `conv1.weight` [6, 1, 5, 5] and `conv1.bias` [6]."""
 
@@ -51,7 +54,8 @@ def open_artifact(model_dir: Path) -> Artifact:
         raise ArtifactError(f"cannot look for a model in {model_dir}: {error.strerror}; set --model-dir") from None
     card = _read_card(directory / CARD)
     contents = {name: _read_verified(directory / name, sha256) for name, sha256 in card.sha256.items()}
-    return Artifact(directory, card, contents[GRAPH], _read_kernels(directory / KERNELS, contents[KERNELS]))
+    kernels = _read_kernels(directory / KERNELS, contents[KERNELS])
+    return Artifact(directory, card, contents[GRAPH], contents[LEAN], kernels)
 
 
 def _newest_version(model_dir: Path) -> Path:
@@ -75,10 +79,10 @@ def _read_card(path: Path) -> Card:
     except CardError as error:
         raise ArtifactError(f"cannot use the model's card {path}: {error}; export the model again") from None
     # A name may not lead out of the directory, so the names that it may have are known.
-    if not {GRAPH, KERNELS} <= set(card.sha256) <= {GRAPH, KERNELS, TORCHSCRIPT}:
+    if not set(NEEDED) <= set(card.sha256) <= {*NEEDED, TORCHSCRIPT}:
         raise ArtifactError(
             f"{path} lists the files {', '.join(card.sha256) or 'none'}; "
-            f"expected {GRAPH} and {KERNELS}, and perhaps {TORCHSCRIPT}"
+            f"expected {', '.join(NEEDED)}, and perhaps {TORCHSCRIPT}: export the model again"
         )
     return card
 

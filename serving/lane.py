@@ -7,8 +7,8 @@ so a batch is as large as the load makes it, without a timer. Pictures, maps and
 This is the only file that touches grpcio's private module `cygrpc`, which `grpc.server` itself is written on. The
 tests run on grpcio 1.85; a version without these names raises LaneUnavailable, and the ordinary handler serves.
 
-Every call that is accepted has exactly three events: its message has come (or never will), it is closed (answered or
-cancelled), and its answer has been sent. The lane ends when none is due.
+Every call that is accepted has two events: its message has come (or never will), and it has ended. The lane ends when
+none is due. A call that will wait long, in a long queue or for the pool, has a third, which tells that its caller left.
 """
 
 import logging
@@ -32,6 +32,9 @@ ARMED = 64
 # Between two batches, so that a flood of calls to read or refuse cannot keep those that wait from their answers.
 MAX_DRAIN_S = 0.002
 IDLE_POLL_S = 1.0
+# A call with no more than this before it is answered within milliseconds, so nobody asks whether its caller is still
+# there: hearing of that costs an event of its own.
+UNWATCHED_BATCHES = 8
 OK = grpc.StatusCode.OK.value[0]
 
 
@@ -42,10 +45,11 @@ class LaneUnavailable(Exception):
 class _Call:
     """One call in the lane. Its methods are the tags of its events."""
 
-    __slots__ = ("core", "deadline", "gone", "lane", "taken")
+    __slots__ = ("core", "deadline", "gone", "lane", "taken", "watched")
 
     def __init__(self, lane: "Lane", core: Any, deadline: float) -> None:
-        self.lane, self.core, self.deadline, self.gone, self.taken = lane, core, deadline, False, False
+        self.lane, self.core, self.deadline = lane, core, deadline
+        self.taken = self.watched = self.gone = False
 
     def received(self, event: Any) -> None:
         self.lane.take(self, event.batch_operations[0].message())
@@ -53,7 +57,7 @@ class _Call:
     def closed(self, event: Any) -> None:
         self.gone = bool(event.batch_operations[0].cancelled())
 
-    def sent(self, _event: Any) -> None:
+    def ended(self, _event: Any) -> None:
         self.lane.unanswered -= self.taken
 
     def is_wanted(self) -> bool:
@@ -161,9 +165,8 @@ class Lane:
         self._arm()
         call = _Call(self, event.call, event.call_details.deadline)
         # Operations hold C state of their call: they are never shared between calls.
-        call.core.start_server_batch((self._receive_close(0),), call.closed)
         call.core.start_server_batch((self._receive_message(0),), call.received)
-        self._due += 3  # closed, received, answered
+        self._due += 2  # received, ended
 
     def take(self, call: _Call, message: bytes | None) -> None:
         """Puts a call where it will be answered, now that its message has come; None if it never will."""
@@ -178,9 +181,12 @@ class Lane:
             if message is None:
                 raise InvalidRequest("the call ended without a message; expected one lenet.v1.ClassifyRequest")
             request = self._classifier.read(message)
-            if request.is_plain and len(request.images) <= self._max_batch_images:
+            if request.is_plain and request.n <= self._max_batch_images:
+                if len(self._plain) >= UNWATCHED_BATCHES * self._max_batch_images:
+                    self._watch(call)
                 self._plain.append((call, request))
             else:
+                self._watch(call)
                 job = self._pool.submit(partial(self._classifier.answer, request), wanted=call.is_wanted)
                 job.add_done_callback(partial(self._answer_from_pool, call))
         except Exception as error:
@@ -201,15 +207,20 @@ class Lane:
 
     def _next_batch(self) -> list[tuple[_Call, Request]]:
         batch: list[tuple[_Call, Request]] = []
-        free = self._max_batch_images
-        while self._plain and len(self._plain[0][1].images) <= free:
+        free, now = self._max_batch_images, time.time()
+        while self._plain and self._plain[0][1].n <= free:
             call, request = self._plain.popleft()
-            if call.is_wanted():
+            if call.deadline > now and not call.gone:
                 batch.append((call, request))
-                free -= len(request.images)
+                free -= request.n
             else:
                 self._refuse(call, CallerGone("dropped before the model ran: the caller left, or its deadline passed"))
         return batch
+
+    def _watch(self, call: _Call) -> None:
+        call.watched = True
+        call.core.start_server_batch((self._receive_close(0),), call.closed)
+        self._due += 1
 
     def _answer_from_pool(self, call: _Call, job: Future[bytes]) -> None:
         # In a thread of the pool: C core lets any thread send.
@@ -220,14 +231,15 @@ class Lane:
             self._refuse(call, error)
 
     def _reply(self, call: _Call, message: bytes) -> None:
-        operations = (
-            self._send_metadata(None, 0),
-            self._send_message(message, 0),
-            self._send_status(None, OK, b"", 0),
+        self._end(
+            call, self._send_metadata(None, 0), self._send_message(message, 0), self._send_status(None, OK, b"", 0)
         )
-        call.core.start_server_batch(operations, call.sent)
 
     def _refuse(self, call: _Call, error: BaseException) -> None:
         code, text = status_of(error)
-        operations = (self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0))
-        call.core.start_server_batch(operations, call.sent)
+        self._end(call, self._send_metadata(None, 0), self._send_status(None, code.value[0], text.encode(), 0))
+
+    def _end(self, call: _Call, *operations: Any) -> None:
+        # C core wants to be asked once for the close of every call; here it comes when the answer has been sent.
+        close = () if call.watched else (self._receive_close(0),)
+        call.core.start_server_batch((*operations, *close), call.ended)

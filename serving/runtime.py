@@ -15,12 +15,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from serving.artifact import Artifact
 from serving.settings import Provider
 
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-IMAGES, PROBABILITIES, UNFAMILIARITY = "images", "probabilities", "unfamiliarity"
+IMAGES, ANSWERS = "images", ("probabilities", "unfamiliarity")
 
 
 class RuntimeUnusable(Exception):
@@ -47,12 +48,13 @@ class Model(Protocol):
 
 
 class Runtime:
-    """One ONNX Runtime session. `run` may be called from any thread."""
+    """Two ONNX Runtime sessions: a lean one, and one that gives maps. `run` may be called from any thread."""
 
-    def __init__(self, graph: bytes, *, provider: Provider = "auto", intra_op_threads: int = 1) -> None:
-        """Opens an ONNX model; raises RuntimeUnusable if it does not load or CUDA was asked for in vain."""
-        self._session = _open_session(graph, provider, intra_op_threads)
-        self.provider: str = self._session.get_providers()[0]
+    def __init__(self, artifact: Artifact, *, provider: Provider = "auto", intra_op_threads: int = 1) -> None:
+        """Opens the graphs of an artifact; raises RuntimeUnusable if one does not load or CUDA is not there."""
+        self._session = _open_session(artifact.graph, provider, intra_op_threads)
+        self._lean = _open_session(artifact.lean, provider, intra_op_threads)
+        self.provider: str = self._lean.get_providers()[0]
         if provider == "cuda" and self.provider != CUDA:
             raise RuntimeUnusable(
                 f"CUDA was asked for, but ONNX Runtime runs the model on {self.provider}: check that the driver and "
@@ -60,15 +62,17 @@ class Runtime:
             )
         if provider == "auto" and self.provider == CPU and CUDA in ort.get_available_providers():
             log.warning("CUDA cannot be used, so the model runs on the CPU; --provider cuda shows why")
-        self._output_shapes = {output.name: tuple(output.shape[1:]) for output in self._session.get_outputs()}
-        self._check_signature()
+        self._output_shapes = _output_shapes(self._session)
+        for session in (self._session, self._lean):
+            _check_signature(session)
 
     def run(self, images: NDArray[np.uint8], layers: Sequence[str] = ()) -> Outputs:
         """Classifies images [n, 28, 28], and returns the maps of the named layers as well."""
-        probabilities, unfamiliarity, *maps = self._session.run(
-            [PROBABILITIES, UNFAMILIARITY, *layers], {IMAGES: images}
-        )
-        return Outputs(probabilities, unfamiliarity, dict(zip(layers, maps, strict=True)))
+        if layers:
+            answers = self._session.run([*ANSWERS, *layers], {IMAGES: images})
+            return Outputs(answers[0], answers[1], dict(zip(layers, answers[2:], strict=True)))
+        probabilities, unfamiliarity = self._lean.run(ANSWERS, {IMAGES: images})
+        return Outputs(probabilities, unfamiliarity)
 
     def warm_up(self, batch_sizes: Sequence[int], map_shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Runs the model once for each batch size, and for all maps: no caller pays for first-time work.
@@ -83,16 +87,19 @@ class Runtime:
             self.run(np.zeros((n, 28, 28), np.uint8))
         self.run(np.zeros((1, 28, 28), np.uint8), tuple(map_shapes))
 
-    def _check_signature(self) -> None:
-        inputs = [(value.name, value.type, value.shape[1:]) for value in self._session.get_inputs()]
-        if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or not self._output_shapes.keys() >= {
-            PROBABILITIES,
-            UNFAMILIARITY,
-        }:
-            raise RuntimeUnusable(
-                f"the model takes {inputs} and gives {sorted(self._output_shapes)}; "
-                f"expected {IMAGES}, uint8 [n, 28, 28], and {PROBABILITIES} and {UNFAMILIARITY} among the outputs"
-            )
+
+def _output_shapes(session: Any) -> dict[str, tuple[int, ...]]:
+    return {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
+
+
+def _check_signature(session: Any) -> None:
+    inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
+    outputs = _output_shapes(session)
+    if inputs != [(IMAGES, "tensor(uint8)", [28, 28])] or not outputs.keys() >= set(ANSWERS):
+        raise RuntimeUnusable(
+            f"the model takes {inputs} and gives {sorted(outputs)}; "
+            f"expected {IMAGES}, uint8 [n, 28, 28], and {' and '.join(ANSWERS)} among the outputs"
+        )
 
 
 def _open_session(graph: bytes, provider: Provider, intra_op_threads: int) -> Any:

@@ -1,18 +1,17 @@
-"""`lenet-serve`: opens the model, warms it up, serves it, and drains when it is told to stop.
+"""One server process: opens the model, warms it up, serves it, and drains when it is told to stop.
 
 The order of a stop: health says NOT_SERVING while calls are still taken, so that callers can go elsewhere; then new
 calls are refused while those in flight are answered; then what is idle (Watch, streams) is closed; exit status 0.
 """
 
 import logging
-import signal
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import cyclopts
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -25,14 +24,17 @@ from serving.lane import Lane, LaneUnavailable
 from serving.pool import Pool
 from serving.runtime import Model, Runtime, RuntimeUnusable
 from serving.service import DigitClassifier
-from serving.settings import Settings
+from serving.settings import Settings, address
+from serving.signals import POLL_S, Told
 
 log = logging.getLogger("lenet-serve")
 
 # Threads for calls that do no work: health, reflection, DescribeModel.
 LIGHT_CALLS = 16
 REFUSAL_S = 0.25
-SIGNAL_POLL_S = 0.1
+# Calls that nobody has read yet; C core cuts off those beyond, which spares us the work but tells their callers only
+# CANCELLED. By default it begins at 1,000, when the lane still answers all within their deadlines.
+MAX_PENDING = 8192
 ANSWER_POLL_S = 0.005
 
 
@@ -76,7 +78,7 @@ class Server:
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        self.port = self._server.add_insecure_port(_address(settings.host, settings.port))
+        self.port = self._server.add_insecure_port(address(settings.host, settings.port))
 
     @property
     def failed(self) -> bool:
@@ -118,7 +120,10 @@ class Server:
         threads = settings.pool_threads + settings.max_pool_waiting + settings.max_streams + LIGHT_CALLS
         options = [
             ("grpc.max_receive_message_length", settings.max_request_bytes),
-            ("grpc.so_reuseport", 0),
+            # Else a second server would get some of the calls, and nobody would know.
+            ("grpc.so_reuseport", int(settings.workers != 1)),
+            ("grpc.server.max_pending_requests", MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
         ]
         return grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="handler"), options=options)
 
@@ -141,39 +146,23 @@ class Server:
             return None
 
 
-app = cyclopts.App(
-    name="lenet-serve",
-    help="Serve a LeNet5 over gRPC. Exit status: 0 after a clean stop, 1 if it cannot serve, 2 for wrong usage.",
-    config=cyclopts.config.Env("LENET_", command=False),
-)
+def serve(settings: Settings, told: Told, ready: Callable[[str], None]) -> int:
+    """Opens the model and serves it until told to stop; returns the exit status.
 
-
-@app.default
-def serve(settings: Settings = Settings()) -> int:
-    """Serves until SIGTERM or SIGINT, and returns the exit status."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    `ready` is called with the address as soon as calls are answered.
+    """
     warnings.filterwarnings("ignore", module="PIL")  # a caller's odd metadata is no news to the operator
     stop = threading.Event()
-    # A handler may run in the middle of `stop.wait`, so it must not want the lock of `stop`.
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: signals.append(number))
     try:
         server = _open(settings, stop)
     except (ArtifactError, RuntimeUnusable, RuntimeError) as error:
         print(f"lenet-serve: error: {error}", file=sys.stderr)
         return 1
     server.start()
-    # Whoever started this process reads the port from this line.
-    print(f"lenet-serve: ready on {_address(settings.host, server.port)}", flush=True)
-    # Not one long wait: if the kernel hands the signal to a thread of gRPC or ONNX Runtime, Python runs its handler
-    # when the main thread next wakes.
-    while not (signals or stop.wait(SIGNAL_POLL_S)):
+    ready(address(settings.host, server.port))
+    while not (told.to_stop() or stop.wait(POLL_S)):
         pass
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
+    told.stopping()
     log.info("stopping")
     if not server.stop():
         log.warning("cut off what was still in flight after %g s", settings.grace_s)
@@ -181,24 +170,11 @@ def serve(settings: Settings = Settings()) -> int:
     return 1 if server.failed else 0
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-
-
 def _open(settings: Settings, stop: threading.Event) -> Server:
     artifact = open_artifact(settings.model_dir)
-    runtime = Runtime(artifact.graph, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
+    runtime = Runtime(artifact, provider=settings.provider, intra_op_threads=settings.intra_op_threads)
     runtime.warm_up((1, settings.max_batch_images), artifact.map_shapes)
     log.info(
         "%s version %s from %s on %s", artifact.card.name, artifact.card.version, artifact.directory, runtime.provider
     )
     return Server(settings, artifact, runtime, provider=runtime.provider, stop=stop)
-
-
-def main() -> None:
-    """The command `lenet-serve`."""
-    app()
-
-
-if __name__ == "__main__":
-    main()

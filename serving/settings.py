@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 Provider = Literal["auto", "cpu", "cuda"]
+Workers = Annotated[int, Parameter(validator=Number(gte=1))] | Literal["auto"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
@@ -35,6 +36,9 @@ class Settings:
 
     provider: Provider = "auto"
     """Where the model runs: auto takes CUDA if it works, else the CPU; cuda exits if CUDA cannot be used."""
+
+    workers: Workers = 1
+    """Server processes on the port, each with limits of its own; auto takes one for each core that may be used."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime for one run of the model."""
@@ -80,3 +84,8 @@ class Settings:
 
     log_level: LogLevel = "info"
     """The least severe message that is logged to standard error."""
+
+
+def address(host: str, port: int) -> str:
+    """Host and port in one, with brackets for an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -67,7 +67,7 @@ class ServerProcess:
 def running_server(*flags: str, port: str = "0") -> Iterator[ServerProcess]:
     """Starts `lenet-serve`, on a free port by default, and waits for its ready line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving.server", "--port", port, *flags],
+        [sys.executable, "-m", "serving.command", "--port", port, *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

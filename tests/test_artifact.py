@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_any_flipped_byte_of_any_file_that_the_card_lists_is_refused(released_mo
 
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(released_model, Path(folder) / "1")
-        victim = copy / data.draw(st.sampled_from(["model.onnx", "model.pt", "kernels.npz"]))
+        victim = copy / data.draw(st.sampled_from(["model.onnx", "lean.onnx", "model.pt", "kernels.npz"]))
         content = bytearray(victim.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
         victim.write_bytes(content)
@@ -59,7 +60,7 @@ def test_any_flipped_byte_of_any_file_that_the_card_lists_is_refused(released_mo
             open_artifact(copy)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.pt", "kernels.npz", "card.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "lean.onnx", "model.pt", "kernels.npz", "card.json"])
 def test_a_missing_file_is_named(model: Path, name: str) -> None:
     """Whichever it is."""
     (model / name).unlink()
@@ -71,10 +72,10 @@ def test_a_missing_file_is_named(model: Path, name: str) -> None:
     ("changes", "message"),
     [
         ({"layers": None}, "lacks the key 'layers'"),
-        ({"files": {}}, "lists the files none; expected model.onnx and kernels.npz"),
+        ({"files": {}}, "lists the files none; expected model.onnx, lean.onnx, kernels.npz, and"),
         ({"files": {"../../secret": {"sha256": ""}}}, "lists the files ../../secret"),
         ({"files": ["model.onnx"]}, "not of the expected form"),
-        ({"files": {"model.onnx": {}, "kernels.npz": {}}}, "lacks the key 'sha256'"),
+        ({"files": {"model.onnx": {}, "lean.onnx": {}, "kernels.npz": {}}}, "lacks the key 'sha256'"),
         ({"layers": [{"name": "conv1"}]}, "lacks the key 'kind'"),
         ({"unfamiliarity": None}, "lacks the key 'unfamiliarity'; export the model again"),
         ({"layers": 5}, "not of the expected form"),
@@ -97,18 +98,20 @@ def test_a_card_that_is_no_json_object_is_refused(model: Path, content: bytes) -
         open_artifact(model)
 
 
-def test_a_graph_that_is_no_graph_is_refused() -> None:
+@pytest.mark.parametrize("graph", ["graph", "lean"])
+def test_a_graph_that_is_no_graph_is_refused(released_model: Path, graph: str) -> None:
     """ONNX Runtime's own error is passed on in one kind of exception."""
+    broken = replace(open_artifact(released_model), **{graph: b"not a model"})  # type: ignore[arg-type]
     with pytest.raises(RuntimeUnusable, match="cannot load the model"):
-        Runtime(b"not a model")
+        Runtime(broken)
 
 
 def test_cuda_that_is_not_there_is_refused_and_not_replaced(released_model: Path) -> None:
     """`auto` runs on the CPU and says so; `cuda` says why it cannot."""
-    graph = open_artifact(released_model).graph
-    assert Runtime(graph, provider="auto").provider == "CPUExecutionProvider"
+    artifact = open_artifact(released_model)
+    assert Runtime(artifact, provider="auto").provider == "CPUExecutionProvider"
     with pytest.raises(RuntimeUnusable, match="CUDA was asked for"):
-        Runtime(graph, provider="cuda")
+        Runtime(artifact, provider="cuda")
 
 
 @pytest.mark.parametrize("promised", [{"conv4": (6, 28, 28)}, {"conv1": (6, 1, 1)}])
@@ -117,12 +120,23 @@ def test_maps_that_the_graph_does_not_give_as_promised_are_refused(
 ) -> None:
     """Before the first caller asks for them; the size of replies is reckoned from the promise."""
     with pytest.raises(RuntimeUnusable, match=f"promises {next(iter(promised))} as"):
-        Runtime(open_artifact(released_model).graph).warm_up((1,), promised)
+        Runtime(open_artifact(released_model)).warm_up((1,), promised)
+
+
+def test_a_large_run_is_its_images_one_by_one(released_model: Path) -> None:
+    """In the order in which they came."""
+    runtime = Runtime(open_artifact(released_model))
+    images = np.random.default_rng(0).integers(0, 256, (67, 28, 28)).astype(np.uint8)
+    together = runtime.run(images)
+    for n, image in enumerate(images):
+        alone = runtime.run(image[None])
+        np.testing.assert_allclose(together.probabilities[n], alone.probabilities[0], atol=1e-5)
+        np.testing.assert_allclose(together.unfamiliarity[n], alone.unfamiliarity[0], rtol=1e-4)
 
 
 def test_a_run_gives_what_was_asked_for_and_nothing_else(released_model: Path) -> None:
     """Shapes and types of probabilities and maps."""
-    outputs = Runtime(open_artifact(released_model).graph).run(np.zeros((3, 28, 28), np.uint8), ("pool2",))
+    outputs = Runtime(open_artifact(released_model)).run(np.zeros((3, 28, 28), np.uint8), ("pool2",))
     assert outputs.probabilities.shape == (3, 10)
     assert list(outputs.maps) == ["pool2"]
     assert outputs.maps["pool2"].shape == (3, 16, 5, 5)
@@ -141,7 +155,7 @@ def test_the_server_does_not_start_on_a_bad_model_directory(model: Path, damage:
     """Exit status 1 and one line that says why."""
     assert callable(damage)
     damage(model)
-    command = [sys.executable, "-m", "serving.server", "--port", "0", "--model-dir", str(model.parent)]
+    command = [sys.executable, "-m", "serving.command", "--port", "0", "--model-dir", str(model.parent)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr

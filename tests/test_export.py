@@ -95,8 +95,8 @@ def card(artifact: Path) -> dict[str, Any]:
 
 
 def test_an_export_is_complete_and_says_so_in_six_lines(artifact: Path, printed: str, card: dict[str, Any]) -> None:
-    """Four files, nothing left beside them, no noise of the exporters; readable by whoever may read the folder."""
-    names = ["card.json", "kernels.npz", "model.onnx", "model.pt"]
+    """Five files, nothing left beside them, no noise of the exporters; readable by whoever may read the folder."""
+    names = ["card.json", "kernels.npz", "lean.onnx", "model.onnx", "model.pt"]
     assert sorted(file.name for file in artifact.iterdir()) == names
     assert [entry.name for entry in artifact.parent.iterdir()] == ["1"]
     assert len(printed.splitlines()) == 6
@@ -106,8 +106,8 @@ def test_an_export_is_complete_and_says_so_in_six_lines(artifact: Path, printed:
 
 
 def test_the_card_describes_the_files(artifact: Path, card: dict[str, Any]) -> None:
-    """Sizes and SHA-256 of all three."""
-    assert set(card["files"]) == {"model.onnx", "model.pt", "kernels.npz"}
+    """Sizes and SHA-256 of all four."""
+    assert set(card["files"]) == {"model.onnx", "lean.onnx", "model.pt", "kernels.npz"}
     for name, listed in card["files"].items():
         content = (artifact / name).read_bytes()
         assert listed == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -153,6 +153,21 @@ def test_the_onnx_file_stands_alone(artifact: Path) -> None:
     assert set(LeNet5().state_dict()) <= set(initializers)
     assert not any(tensor.external_data for tensor in initializers.values())
     assert [entry.version for entry in model.opset_import] == [formats.OPSET]
+
+
+def test_the_lean_file_gives_the_same_answers_and_no_maps(artifact: Path, mnist: Mnist) -> None:
+    """Probabilities and unfamiliarity, for one image and for many."""
+    whole, lean = (
+        onnxruntime.InferenceSession(artifact / name, providers=["CPUExecutionProvider"])
+        for name in ("model.onnx", "lean.onnx")
+    )
+    names = [output.name for output in lean.get_outputs()]
+    assert names == ["probabilities", "unfamiliarity"]
+    for n in (1, 200):
+        images = {"images": mnist.test_images[:n].numpy()}
+        for found, expected in zip(lean.run(names, images), whole.run(names, images), strict=True):
+            assert found.shape == expected.shape
+            np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -203,22 +218,27 @@ def perturbed(served: ServedLeNet5, layer: str) -> ServedLeNet5:
 
 
 @pytest.mark.parametrize(
-    ("file", "layer"), [("model.onnx", "fc2"), ("model.onnx", "conv2"), ("model.pt", "conv3"), ("kernels.npz", "fc1")]
+    ("file", "layer"),
+    [
+        ("model.onnx", "fc2"),
+        ("model.onnx", "conv2"),
+        ("lean.onnx", "conv1"),
+        ("lean.onnx", "conv3"),
+        ("model.pt", "conv3"),
+        ("kernels.npz", "fc1"),
+    ],
 )
 def test_a_file_that_disagrees_is_refused(
     artifact: Path, place: Path, mnist: Mnist, tmp_path: Path, file: str, layer: str
 ) -> None:
-    """One weight off by 0.01 in any one of the three forms is found, and the file is named."""
-    for name in ("model.onnx", "model.pt", "kernels.npz"):
+    """One weight off by 0.01 in any one of the forms is found, and the file is named."""
+    for name in formats.WRITERS:
         (tmp_path / name).write_bytes((artifact / name).read_bytes())
     network, metrics = runs.load(place / "runs" / "latest")
     served = ServedLeNet5(network, familiarity_of(network, mnist, metrics["recipe"]["validation_images"]))
     served.eval().requires_grad_(False)
     check_parity(served, tmp_path, mnist.test_images)
-    write = {
-        "model.onnx": formats.write_onnx, "model.pt": formats.write_torchscript, "kernels.npz": formats.write_kernels
-    }[file]  # fmt: skip
-    write(perturbed(served, layer), tmp_path / file)
+    formats.WRITERS[file](perturbed(served, layer), tmp_path / file)
     with pytest.raises(ExportError, match=rf"^{file} disagrees with PyTorch: .* nothing was exported$"):
         check_parity(served, tmp_path, mnist.test_images)
 

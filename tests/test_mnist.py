@@ -23,7 +23,7 @@ TestSet = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 @pytest.fixture(scope="module")
 def expected(mnist_test_set: TestSet, released_model: Path) -> NDArray[np.float32]:
     """The probabilities [10000, 10] by ONNX Runtime in this process."""
-    runtime = Runtime(open_artifact(released_model).graph)
+    runtime = Runtime(open_artifact(released_model))
     return runtime.run(mnist_test_set[0]).probabilities
 
 

@@ -142,7 +142,7 @@ def test_it_listens_on_loopback_only_unless_told_otherwise(server: ServerProcess
 
 def run_server(*flags: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Runs a server that is expected to refuse its settings."""
-    command = [sys.executable, "-m", "serving.server", *flags]
+    command = [sys.executable, "-m", "serving.command", *flags]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=30, env={**os.environ, **environment}
     )

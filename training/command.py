@@ -13,8 +13,8 @@ from cyclopts import App, CycloptsError
 from training.errors import TrainingError
 
 
-def run(app: App) -> NoReturn:
-    """Runs the command on this process's arguments and exits with its status."""
+def run(app: App, *, interrupted: str = "nothing was written") -> NoReturn:
+    """Runs the command on this process's arguments and exits with its status; says what an interruption leaves."""
     logging.basicConfig(format="%(message)s")
     name = app.name[0]
     app.suppress_keyboard_interrupt = False  # cyclopts would end without a word
@@ -29,6 +29,6 @@ def run(app: App) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes when it exits
         sys.exit(141)  # what shells report of a program that SIGPIPE ended
     except KeyboardInterrupt:
-        print(f"{name}: interrupted, nothing was written", file=sys.stderr)
+        print(f"{name}: interrupted, {interrupted}", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)

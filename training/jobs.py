@@ -64,7 +64,7 @@ class Job:
 
 
 def all_jobs() -> Iterator[Job]:
-    """Yields every job; seeds enough for what each table shows, and no more than an evening has time for."""
+    """Yields every job: more seeds for the tables that the README quotes, fewer for the many short comparisons."""
     yield from _seeds("record", "record", RECIPES["record"], 10)
     yield from _seeds("sample", "sample", RECIPES["sample"], 4)
     for row, recipe in IDEAS.items():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.errors import ExportError
-from training.formats import KERNELS, ONNX, TORCHSCRIPT, silent_exporters
+from training.formats import KERNELS, LEAN, ONNX, TORCHSCRIPT, silent_exporters
 from training.model import ServedLeNet5, ServedOutputs
 
 PROBABILITY_TOLERANCE = 1e-5
@@ -43,7 +43,12 @@ def check_parity(network: ServedLeNet5, directory: Path, images: Tensor) -> Pari
     Raises ExportError, which names the file and the output, where a class or more than a tolerance differs.
     """
     _check_kernels(network, directory)
-    readers = {TORCHSCRIPT: torchscript(directory), ONNX: onnx_runtime(directory), KERNELS: conv1_by_hand(directory)}
+    readers = {
+        TORCHSCRIPT: torchscript(directory),
+        ONNX: onnx_runtime(directory / ONNX),
+        LEAN: onnx_runtime(directory / LEAN),
+        KERNELS: conv1_by_hand(directory),
+    }
     worst = dict.fromkeys(ServedOutputs._fields, 0.0)
     for batch in (images, images[:1]):
         with torch.inference_mode():
@@ -62,9 +67,9 @@ def _check_kernels(network: ServedLeNet5, directory: Path) -> None:
                 raise _disagreement(KERNELS, f"another {name}", "the same bits")
 
 
-def onnx_runtime(directory: Path) -> Runner:
-    """Opens the artifact's ONNX file on the CPU."""
-    session = onnxruntime.InferenceSession(directory / ONNX, providers=["CPUExecutionProvider"])
+def onnx_runtime(file: Path) -> Runner:
+    """Opens an ONNX file on the CPU."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {"images": images.numpy()}), strict=True))
 

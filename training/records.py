@@ -157,7 +157,7 @@ def _keep(folder: Path, job: Job, result: dict[str, Any]) -> None:
 def main() -> None:
     """Runs the command `lenet-records`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it ends its processes
-    command.run(app)
+    command.run(app, interrupted="what has finished is kept; start it again to go on")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from training import command, figures, runs
-from training.data import Mnist, load_mnist
+from training.data import Mnist
 from training.errors import ReportError
 from training.evaluation import CALIBRATION_BINS, Evaluation
 from training.familiarity import Familiarity
@@ -86,13 +86,7 @@ def report(
         Markdown with the tables that compare runs, made by lenet-records; may be missing.
     """
     network, metrics = runs.load(run_dir)
-    mnist = load_mnist(data_dir)
-    if mnist.sha256 != metrics["data"]["sha256"]:
-        trained_on = metrics["data"]["source"]
-        raise ReportError(
-            f"the run was trained on other data ({trained_on}) than is here ({mnist.source});"
-            " name its data with --data-dir or run lenet-train again"
-        )
+    mnist = runs.data_of(metrics, data_dir)
     comparisons = to_html(_comparisons(records))
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from training.data import Mnist, load_mnist
 from training.errors import RunError
 from training.model import LeNet5
 
@@ -58,6 +59,18 @@ def load(run_dir: Path) -> tuple[LeNet5, dict[str, Any]]:
     network = LeNet5(metrics["recipe"]["pooling"], metrics["recipe"]["activation"])
     network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return network.eval(), metrics
+
+
+def data_of(metrics: dict[str, Any], data_dir: Path | None) -> Mnist:
+    """Loads the data that a run was trained on; raises RunError if what is here is other data."""
+    mnist = load_mnist(data_dir)
+    if mnist.sha256 != metrics["data"]["sha256"]:
+        trained_on = metrics["data"]["source"]
+        raise RunError(
+            f"the run was trained on other data ({trained_on}) than is here ({mnist.source}), which may hold its"
+            " training images as test images; name its data with --data-dir or run lenet-train again"
+        )
+    return mnist
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -118,10 +118,12 @@ def _speed(groups: Groups) -> str:
 def _ratio(groups: Groups) -> str:
     if len(groups) < 2:
         return ""
-    fast, article = ([each["passed_s"].get("0.98") for each in results] for results in groups.values())
-    if None in fast or None in article:
+    (fast, soon), (slow, late) = (
+        (name, [each["passed_s"].get("0.98") for each in results]) for name, results in groups.items()
+    )
+    if None in soon or None in late:
         return ""
-    return f"\n\nTo 98.0 % the second takes {median(article) / median(fast):.0f} times as long as the first (medians)."
+    return f"\n\nTo 98.0 % `{slow}` takes {median(late) / median(soon):.0f} times as long as `{fast}` (medians)."
 
 
 def _times(seconds: Sequence[float | None]) -> str:
