@@ -23,12 +23,8 @@ def run(*, rounds: int = 25, model_dir: Path = Path("models/lenet5")) -> None:
     artifact = open_artifact(model_dir)
     whole, lean = (Network(str(artifact.directory / name)) for name in ("model.onnx", "lean.onnx"))
     ways = {"model.onnx": whole.run, "lean.onnx": lean.run}
-    print(
-        "| images a run | "
-        + " | ".join(ways)
-        + " | times as fast, lowest to highest |\n|--:|"
-        + "--:|" * (len(ways) + 1)
-    )
+    print(f"| images a run | {' | '.join(ways)} | times as fast, lowest to highest |")
+    print("|--:|--:|--:|--:|")
     rng = np.random.default_rng(0)
     for n in SIZES:
         images = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
@@ -39,7 +35,7 @@ def run(*, rounds: int = 25, model_dir: Path = Path("models/lenet5")) -> None:
         ratios = [one / other for one, other in zip(*found.values(), strict=True)]
         cells = [f"{median(values):.1f}" for values in found.values()]
         cells.append(f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-        print(f"| {n} | " + " | ".join(cells) + " |")
+        print(f"| {n} | {' | '.join(cells)} |")
 
 
 def _us_an_image(way: Callable[[], object], n: int) -> float:

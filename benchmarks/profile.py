@@ -68,10 +68,8 @@ def run(*, callers: int = 32, seconds: float = 6.0, model_dir: Path = Path("mode
         watcher.start()
         sample = measure(found, shape, seconds)
         watcher.join()
-        fields = "comm,ip,sym,dso"
-        script = subprocess.run(
-            ["perf", "script", "-i", data, "-F", fields], capture_output=True, text=True, check=True
-        )
+        command = ["perf", "script", "-i", data, "-F", "comm,ip,sym,dso"]
+        script = subprocess.run(command, capture_output=True, text=True, check=True)
     print(f"{callers} callers, {sample.requests_per_s:,.0f} calls/s while watched\n")
     print(table(shares(script.stdout), sample.server_cpu_s * 1000))
 

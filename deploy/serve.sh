@@ -3,6 +3,7 @@
 # exit status is this script's. The argument is the folder of the commands.
 set -u
 bin=${1:-.venv/bin}
+export LENET_SERVER=${LENET_SERVER:-127.0.0.1:${LENET_PORT:-50051}}
 
 "$bin/lenet-serve" & server=$!
 "$bin/lenet" playground & page=$!

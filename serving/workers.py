@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -38,21 +38,23 @@ def supervise(settings: Settings, told: Told, ready: Callable[[str], None]) -> i
     `ready` is called with the address when all of them answer calls. If one cannot start at first, none stays.
     """
     count = usable_cores() if settings.workers == "auto" else settings.workers
-    try:
-        with held_port(settings.host, settings.port) as port:
-            workers = [Worker(replace(settings, port=port)) for _ in range(count)]
-            started = all(worker.is_ready_at_last(told) for worker in workers)
-            if started:
-                ready(address(settings.host, port))
-            while started and not told.to_stop():
-                time.sleep(POLL_S)
-                for worker in workers:
-                    worker.revive()
-            drained = _stop(workers, settings, told)
-            return 0 if drained and (started or told.to_stop()) else 1
-    except OSError as error:
-        print(f"lenet-serve: error: cannot listen on {address(settings.host, settings.port)}: {error}", file=sys.stderr)
-        return 1
+    with ExitStack() as stack:
+        try:
+            port = stack.enter_context(held_port(settings.host, settings.port))
+        except OSError as error:
+            where = address(settings.host, settings.port)
+            print(f"lenet-serve: error: cannot listen on {where}: {error}", file=sys.stderr)
+            return 1
+        workers = [Worker(replace(settings, port=port)) for _ in range(count)]
+        started = all(worker.is_ready_at_last(told) for worker in workers)
+        if started:
+            ready(address(settings.host, port))
+        while started and not told.to_stop():
+            time.sleep(POLL_S)
+            for worker in workers:
+                worker.revive()
+        drained = _stop(workers, settings, told)
+        return 0 if drained and (started or told.to_stop()) else 1
 
 
 class Worker:

@@ -147,11 +147,9 @@ def free_port() -> int:
 def test_one_signal_stops_server_and_playground(released_model: Path, everyone: bool) -> None:
     """Ctrl-C reaches all processes of the terminal, SIGTERM only the first; the status is the server's."""
     ports = {"LENET_PORT": str(free_port()), "LENET_PLAYGROUND_PORT": str(free_port())}
-    settings = {"LENET_SERVER": f"127.0.0.1:{ports['LENET_PORT']}", "LENET_MODEL_DIR": str(released_model)}
+    env = {**os.environ, **ports, "LENET_MODEL_DIR": str(released_model)}
     command = [str(ROOT / "deploy/serve.sh"), str(Path(sys.executable).parent)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **ports, **settings}, stdout=subprocess.PIPE, text=True, process_group=0
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, process_group=0)
     try:
         assert process.stdout
         ready = ""
@@ -159,6 +157,7 @@ def test_one_signal_stops_server_and_playground(released_model: Path, everyone: 
             line = process.stdout.readline()
             assert line, ready
             ready += line
+        assert ask(f"http://127.0.0.1:{ports['LENET_PLAYGROUND_PORT']}/status")[2] == b'{"serving":true}'
         if everyone:
             os.killpg(process.pid, signal.SIGINT)
         else:

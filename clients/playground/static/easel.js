@@ -28,10 +28,6 @@ export class Easel {
     new ResizeObserver(() => this.redraw()).observe(canvas);
   }
 
-  get isDrawing() {
-    return this.#stroke !== null;
-  }
-
   show(document) {
     this.#stroke = null;
     this.#shown = this.#finished = document;

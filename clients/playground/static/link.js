@@ -24,14 +24,10 @@ export function linkOf(document) {
   return MARK + btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-// Returns the drawing, or null if the link holds none or a damaged one.
+// Returns the drawing, or null if the link holds none; throws if it is damaged.
 export function documentOf(hash) {
   if (!hash.startsWith(MARK)) return null;
-  try {
-    return read(atob(hash.slice(MARK.length).replaceAll("-", "+").replaceAll("_", "/")));
-  } catch {
-    return null;
-  }
+  return read(atob(hash.slice(MARK.length).replaceAll("-", "+").replaceAll("_", "/")));
 }
 
 function read(text) {
@@ -49,7 +45,7 @@ function read(text) {
     } while (byte & 128 && shift < 35);
     return value;
   };
-  if (next() !== VERSION) return null;
+  if (next() !== VERSION) throw new RangeError("the link is of another version");
   const base = next() ? Uint8Array.from({ length: SIDE * SIDE }, next) : null;
   const strokes = [];
   while (at < text.length) strokes.push(readStroke(next() === 1, number));

@@ -1,23 +1,19 @@
-// Wires the page: a drawing goes from the easel to 28 x 28 pixels, to the server, and its answer to every view.
+// The way of a drawing: from the easel to 28 x 28 pixels, to the server, and its answer to every view.
 
 import { Asker, Refused, describe } from "./asking.js";
-import { lookNow } from "./colours.js";
 import { Connection } from "./connection.js";
 import { EMPTY, History, SIDE, isEmpty } from "./drawing.js";
 import { Easel } from "./easel.js";
 import { byId } from "./elements.js";
 import { acceptable, listenForPictures } from "./intake.js";
 import { Keep } from "./keep.js";
-import { Lessons } from "./lessons.js";
 import { documentOf } from "./link.js";
-import { Limits } from "./maps.js";
-import { Network } from "./network.js";
 import { Pace } from "./pace.js";
-import { Reading, showField, withoutEachStep } from "./reading.js";
+import { Reading, withoutEachStep } from "./reading.js";
 import { Samples } from "./samples.js";
 import { Steps, paintGrey } from "./steps.js";
 import { listenToTools, showHistory } from "./tools.js";
-import { Verdict } from "./verdict.js";
+import { Views } from "./views.js";
 
 class Page {
   #history = new History();
@@ -27,17 +23,13 @@ class Page {
   #model = null;
   #mapsRefused = false;
   #seen = null; // the reading of the newest question
-  #answer = null; // {frame, pixels} of the newest answer
-  #palette = lookNow();
+  #answer = null; // {frame, pixels, place} of the newest one
   #document = EMPTY; // what is on the sheet, a stroke under way included
 
   constructor() {
     this.easel = new Easel(byId("sheet"), byId("sheet-pen"), (document, at, ended) => this.#drawn(document, at, ended));
-    const parts = { layers: "layers", unit: "unit", column: "unit-column", body: "unit-body", say: "unit-say", unpin: "unpin" };
-    const found = Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, byId(id)]));
-    this.network = new Network(found, (field) => showField(field, this.#answer && this.#seen.place));
+    this.views = new Views(() => this.easel.redraw());
     this.steps = new Steps(() => this.analyse());
-    this.lessons = new Lessons(() => this.#palette);
     this.samples = new Samples(byId("samples"), (document, ended) => this.#replace(document, ended));
     this.keep = new Keep(() => this.#kept());
     this.connection = new Connection(() => this.#serverIsBack());
@@ -46,9 +38,6 @@ class Page {
   start() {
     listenToTools(this);
     listenForPictures(byId("file"), (file) => this.#takePicture(file));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#newPalette());
-    byId("range").addEventListener("change", () => this.#changeRange());
-    byId("limit").addEventListener("input", () => this.#changeRange());
     addEventListener("hashchange", () => this.#openLink());
     this.#openLink();
     this.connection.check();
@@ -78,6 +67,7 @@ class Page {
 
   #drawn(document, at, ended) {
     this.samples.stop();
+    if (!this.#mapsRefused) this.#notice("");
     this.#document = document;
     if (ended) this.#history.add(document);
     this.analyse(at);
@@ -97,8 +87,12 @@ class Page {
   }
 
   #openLink() {
-    const document = documentOf(location.hash);
-    if (document) this.#replace(document, true);
+    try {
+      const document = documentOf(location.hash);
+      if (document) this.#replace(document, true);
+    } catch {
+      this.#notice("The link holds no drawing that can be read; perhaps a part of it is missing.");
+    }
   }
 
   // The pixels of the drawing, and what to ask about them; null if there is nothing to ask.
@@ -113,41 +107,23 @@ class Page {
   }
 
   #maps() {
-    return this.#mapsRefused ? [] : this.network.layers.map((layer) => layer.name);
+    return this.#mapsRefused ? [] : this.views.layers.map((layer) => layer.name);
   }
 
   #showBlank() {
     this.#answer = null;
-    this.verdict?.showBlank(isEmpty(this.#document) ? undefined : "blank: no ink on the sheet");
-    this.network.show(null, this.#palette);
-    this.lessons.show(null);
+    this.views.show(null, isEmpty(this.#document) ? undefined : "blank: no ink on the sheet");
   }
 
   #answered(frame, at) {
-    if (!this.#seen.pixels) return; // cleared meanwhile
-    const pixels = this.#seen.pixels;
-    this.#answer = { frame, pixels };
-    this.#repaint();
+    const { pixels, place } = this.#seen;
+    if (!pixels) return; // cleared meanwhile
+    this.#answer = { frame, pixels, place };
+    this.easel.redraw();
+    this.views.show(this.#answer);
     if (at !== null) this.#pace.note(at);
     if (frame.version !== this.#model.version) this.#serverIsBack().catch(() => this.connection.lost());
     if (this.steps.isOpen && this.#asker.hasNothingNewer) this.#askWorth();
-  }
-
-  #repaint() {
-    this.easel.redraw();
-    const look = this.#palette;
-    if (!this.#answer) {
-      this.network.show(null, look);
-      this.lessons.show(null);
-      return;
-    }
-    const { frame, pixels } = this.#answer;
-    const { data: probabilities } = frame.arrays.get("probabilities");
-    this.verdict.show([...probabilities], frame.arrays.get("unfamiliarity").data[0], this.#model.unfamiliarity_threshold);
-    const maps = new Map(this.network.layers.map(({ name }) => [name, frame.arrays.get(name)?.data]).filter(([, map]) => map));
-    const image = Float32Array.from(pixels, (level) => level / 255);
-    this.network.show({ image, maps }, look);
-    this.lessons.show(image);
   }
 
   // What each step is worth: the same drawing without it, all in one request, when the pen has nothing new.
@@ -173,14 +149,11 @@ class Page {
   async #serverIsBack() {
     this.#model = await describe();
     this.#mapsRefused = false;
-    this.network.open(this.#model);
-    this.verdict = new Verdict(this.#model.classes);
-    this.verdict.showBlank();
-    this.lessons.open(this.#model, this.network.layers);
+    this.views.open(this.#model);
     this.#pace.describe(this.#model);
     byId("status").dataset.model = `${this.#model.name} version ${this.#model.version}`;
     await this.samples.load();
-    if (!this.network.layers.length) this.#notice("This server's model has no feature maps to show.");
+    if (!this.views.layers.length) this.#notice("This server's model has no feature maps to show.");
     setTimeout(() => this.analyse()); // once the connection counts as serving
   }
 
@@ -198,21 +171,8 @@ class Page {
     }
   }
 
-  #changeRange() {
-    const kind = document.querySelector("[name=range]:checked").value;
-    byId("limit-label").hidden = kind !== "fixed";
-    this.network.limits = new Limits(kind, Math.max(0.1, Number(byId("limit").value) || 4));
-    this.#repaint();
-  }
-
-  #newPalette() {
-    this.#palette = lookNow();
-    this.lessons.paint(this.#palette);
-    this.#repaint();
-  }
-
   #kept() {
-    return { document: this.#document, model: this.#model, answer: this.#answer, views: this.network.views };
+    return { document: this.#document, model: this.#model, answer: this.#answer, views: this.views.maps };
   }
 
   #notice(text) {
