@@ -94,8 +94,8 @@ def test_a_picture_that_is_too_large_is_made_smaller_by_the_page(visit: Opener) 
 
 
 def test_ten_pages_at_once(visit: Opener) -> None:
-    """Each gets its own answers."""
-    pages = [visit() for _ in range(10)]
+    """Each gets its own answers, while a sample is drawn on all of them."""
+    pages = [visit(reduced_motion="no-preference") for _ in range(10)]
     for digit, page in enumerate(pages):
         page.page.click(f"[aria-label='Sample {digit}']")
     for digit, page in enumerate(pages):
