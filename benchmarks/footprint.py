@@ -43,7 +43,7 @@ def _start(workers: int) -> tuple[float, float]:
 
 def installed_mb() -> float:
     """Installs what the extra needs into an empty folder, and adds up its files."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     with TemporaryDirectory() as folder:
         subprocess.run([*pip, "--constraint", "constraints.txt", "--target", folder, f".[{EXTRA}]"], check=True)
         return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6

@@ -40,7 +40,8 @@ def test_a_digit_drawn_with_the_mouse_is_shown_as_it_was_served(visit: Opener, s
     seen = page.page.evaluate("[...document.querySelector('#seen').getContext('2d').getImageData(0,0,28,28).data]")
     assert np.array_equal(np.array(seen).reshape(28, 28, 4)[:, :, 0], page.pixels())
     with Client(server.target) as client:
-        answer = client.classify(page.pixels(), feature_maps=["conv1"])  # as the page asks; without maps another graph runs
+        # With maps, as the page asks: without them another graph runs.
+        answer = client.classify(page.pixels(), feature_maps=["conv1"])
         assert np.array_equal(answer.probabilities[0], probabilities)
 
 
