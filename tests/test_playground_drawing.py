@@ -185,12 +185,12 @@ def brightness(page: Visit) -> tuple[bytes, NDArray[np.uint8]]:
           const [{Sheet}, {normalise}, {documentOf}] = await Promise.all(
             ['/ink.js', '/mnist.js', '/link.js'].map((module) => import(module)));
           const grey = new Sheet().read(documentOf(location.hash));
-          return [[...grey], [...normalise(grey).pixels]];
+          return [grey, normalise(grey).pixels].map((levels) => [...levels].map((each) => String.fromCharCode(each)).join(''));
         }"""
     )
     file = io.BytesIO()
-    Image.fromarray(np.array(grey, np.uint8).reshape(280, 280)).save(file, "PNG")
-    return file.getvalue(), np.array(pixels, np.uint8).reshape(28, 28)
+    Image.frombytes("L", (280, 280), grey.encode("latin-1")).save(file, "PNG")
+    return file.getvalue(), np.frombuffer(pixels.encode("latin-1"), np.uint8).reshape(28, 28)
 
 
 def test_the_page_normalises_as_the_server_does(visit: Opener) -> None:
