@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.download import download
 from training.errors import DataError
 from training.idx import read_images, read_labels
 
@@ -69,6 +68,8 @@ def load_mnist(directory: Path | None = None, cache: Path = CACHE) -> Mnist:
     if directory is not None:
         return read_directory(directory, "MNIST, IDX files from a local directory")
     if not _files(cache):
+        from training.download import download  # torchvision, which is needed only here, takes seconds to import
+
         log.warning("downloading MNIST (11 MB) into %s/", cache)
         if trouble := download(cache):
             log.warning("no download: %s", trouble)
