@@ -132,6 +132,14 @@ def mnist_test_set() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return read_idx(Path(directory), "t10k-images-idx3-ubyte"), read_idx(Path(directory), "t10k-labels-idx1-ubyte")
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `mnist`, 2,500 real images, and `runs/latest`, trained on them. To be copied and not changed."""
+    from mnist_files import train_small_run  # torch, which many tests do without
+
+    return train_small_run(tmp_path_factory.mktemp("small_run"))
+
+
 def read_idx(directory: Path, name: str) -> NDArray[np.uint8]:
     """Reads an IDX file of bytes, gzipped or not, independently of the product's own reader."""
     path = directory / name

@@ -1,12 +1,17 @@
-"""Writes MNIST's four IDX files, for tests that read them: whole ones, from any tensors."""
+"""Writes MNIST's four IDX files, for tests that read them: whole ones, from any tensors; and a run trained on some."""
 
 import gzip
 import struct
 from pathlib import Path
 
+import torch
+from rich.console import Console
 from torch import Tensor
 
-from training.data import Mnist
+from training import runs
+from training.data import Mnist, load_mnist, offline_sample
+from training.recipe import Recipe
+from training.train import learn
 
 
 def images_idx(images: Tensor) -> bytes:
@@ -45,3 +50,12 @@ def part_of(mnist: Mnist, train: int, test: int) -> Mnist:
         mnist.source,
         mnist.test_set,
     )
+
+
+def train_small_run(directory: Path) -> Path:
+    """Writes 2,500 real images to `mnist` and trains on them into `runs/latest`; returns the directory."""
+    mnist = load_mnist(write_mnist(directory / "mnist", part_of(offline_sample(), train=2000, test=500)))
+    runs.prepare(directory / "runs/latest")
+    torch.set_num_threads(1)  # small batches gain nothing from more, and lose where other programs run
+    runs.save(directory / "runs/latest", *learn(mnist, Recipe(epochs=4, batch=32), Console(quiet=True)))
+    return directory

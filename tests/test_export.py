@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,7 +23,7 @@ from lenet.v1.digits_pb2 import LAYER_KIND_POOLING, Limits
 from serving.artifact import open_artifact
 from serving.description import describe
 from training import formats, runs
-from training.data import Mnist, load_mnist, offline_sample
+from training.data import Mnist, load_mnist
 from training.errors import ExportError
 from training.export import next_version, write_artifact
 from training.model import Activation, LeNet5, Pooling, ServedLeNet5, ServedOutputs
@@ -44,15 +45,9 @@ SHAPES = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with data and a trained run."""
-    directory = tmp_path_factory.mktemp("place")
-    mnist = load_mnist(write_mnist(directory / "mnist", part_of(offline_sample(), train=2000, test=500)))
-    run_dir = directory / "runs" / "latest"
-    runs.prepare(run_dir)
-    torch.set_num_threads(1)  # small batches gain nothing from more, and lose where other programs run
-    runs.save(run_dir, *learn(mnist, Recipe(epochs=4, batch=32), Console(quiet=True)))
-    return directory
+    return Path(shutil.copytree(small_run, tmp_path_factory.mktemp("export") / "place"))
 
 
 @pytest.fixture(scope="module")

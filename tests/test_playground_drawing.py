@@ -185,7 +185,8 @@ def brightness(page: Visit) -> tuple[bytes, NDArray[np.uint8]]:
           const [{Sheet}, {normalise}, {documentOf}] = await Promise.all(
             ['/ink.js', '/mnist.js', '/link.js'].map((module) => import(module)));
           const grey = new Sheet().read(documentOf(location.hash));
-          return [grey, normalise(grey).pixels].map((levels) => [...levels].map((each) => String.fromCharCode(each)).join(''));
+          const text = (levels) => [...levels].map((level) => String.fromCharCode(level)).join('');
+          return [text(grey), text(normalise(grey).pixels)];
         }"""
     )
     file = io.BytesIO()

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +17,13 @@ import pytest
 import torch
 from mnist_files import images_idx, part_of, write_mnist
 from PIL import Image
-from rich.console import Console
 
 from training import figures, runs
-from training.data import load_mnist, offline_sample
+from training.data import load_mnist
 from training.evaluation import evaluate
 from training.model import to_float
-from training.recipe import Recipe
 from training.report import calibration_bins, confident_mistakes, confusion, to_html
-from training.train import familiarity_of, learn
+from training.train import familiarity_of
 
 ROOT = Path(__file__).parent.parent
 PICTURES = (
@@ -34,14 +33,9 @@ PICTURES = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with data, a trained run, a FashionMNIST of noise and a table of records."""
-    directory = tmp_path_factory.mktemp("place")
-    mnist = load_mnist(write_mnist(directory / "mnist", part_of(offline_sample(), train=2000, test=500)))
-    run_dir = directory / "runs" / "latest"
-    runs.prepare(run_dir)
-    torch.set_num_threads(1)  # small batches gain nothing from more, and lose where other programs run
-    runs.save(run_dir, *learn(mnist, Recipe(epochs=4, batch=32), Console(quiet=True)))
+    directory = Path(shutil.copytree(small_run, tmp_path_factory.mktemp("report") / "place"))
     (directory / "fashion").mkdir()
     clothes = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8)
     (directory / "fashion" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(images_idx(clothes)))
