@@ -207,6 +207,15 @@ class Visit:
             send("touchEnd", [])
         self.settle()
 
+    def copied_link(self) -> str:
+        """Copies the link to the drawing; gives the part of it that holds the drawing."""
+        self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page.click("#copy-link")
+        self.until("document.querySelector('#kept').textContent === 'Link copied.'")
+        link = str(self.page.evaluate("navigator.clipboard.readText()"))
+        assert link.startswith(self.url)
+        return link[link.index("#") :]
+
     def give_file(self, how: str, name: str, kind: str, content: bytes) -> None:
         """Drops or pastes a file."""
         self.page.evaluate(

@@ -96,7 +96,14 @@ def test_an_unknown_map_is_refused(playground: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("192.168.1.7:80", 200), ("evil.example", 421)],
+    [
+        ("localhost:1", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8080", 200),
+        ("192.168.1.7:80", 200),
+        ("evil.example", 421),
+        ("[::1]evil.example", 421),
+    ],
 )
 def test_a_name_that_could_be_pointed_here_is_not_answered(playground: str, host: str, status: int) -> None:
     """DNS rebinding takes a name."""
@@ -134,6 +141,20 @@ def test_a_taken_port_is_an_error_in_one_line(playground: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("lenet: cannot listen on 127.0.0.1:")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_very_start_is_heeded(server: ServerProcess, number: signal.Signals) -> None:
+    """As soon as the ready line is there, when the web server itself is not quite."""
+    command = [sys.executable, "-m", "clients.cli", "playground", "--port", "0", "--server", server.target]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(number)
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def free_port() -> int:

@@ -20,6 +20,14 @@ WORKED = [11.0, 13.6, 16.2, 21.4, 24.0, 26.6, 31.8, 34.4, 37.0]
 THEMES = {"light": (0.985, 0.4, 0.155, 0.0), "dark": (0.2, 0.86, 0.135, 0.45)}
 
 
+# Figures that are wider than their cells.
+CUT_OFF = """[...document.querySelectorAll('.numbers span')].filter((cell) => {
+  const text = document.createRange();
+  text.selectNodeContents(cell);
+  return text.getBoundingClientRect().width > cell.getBoundingClientRect().width;
+}).map((cell) => cell.textContent)"""
+
+
 def colours(values: NDArray[np.float32], limit: float, theme: str) -> NDArray[np.float64]:
     """The colours that the page promises, [..., 3] from 0 to 255, by the formulas and not by the page's code."""
     zero, full, chroma, fall = THEMES[theme]
@@ -115,6 +123,9 @@ def test_a_unit_follows_the_pen_once_it_is_kept(visit: Opener) -> None:
     page.page.keyboard.press("Escape")
     page.page.locator("#layer-conv1 .map").first.hover()
     assert page.page.inner_text(".where").startswith("conv1 map 1")
+    page.page.click("#clear")
+    page.settle()
+    assert page.page.inner_text("#unit-body") == "Draw something, then point at a map."
 
 
 def test_units_can_be_walked_with_the_keys(visit: Opener) -> None:
@@ -128,12 +139,18 @@ def test_units_can_be_walked_with_the_keys(visit: Opener) -> None:
     assert page.page.inner_text("#unit-say") == f"conv2, map 2, row 2, column 3: {value:.3f}".replace("-", "−")
 
 
-@pytest.mark.parametrize(("layer", "size"), [("conv1", 5), ("pool1", 6), ("conv2", 14), ("pool2", 16), ("conv3", 32)])
+@pytest.mark.parametrize(("layer", "size"), [("conv1", 5), ("pool1", 6), ("conv2", 14), ("pool2", 16), ("conv3", 28)])
 def test_the_receptive_field_of_a_unit_is_outlined(visit: Opener, layer: str, size: int) -> None:
-    """As large as it is by hand, on the image and, at the drawing's own scale, on the sheet."""
+    """As large as it is by hand, on the image and, at the drawing's own scale, on the sheet.
+
+    A unit of conv3 sees 32 pixels across, of which 4 are the zeros around the image.
+    """
     page = visit()
     page.draw(TWO)
-    page.page.locator(f"#layer-{layer} .map").first.click(position={"x": 30, "y": 8})
+    page.page.locator(f"#layer-{layer} .map").first.click()
+    where = page.page.inner_text(".where")
+    assert f"{size} × {size} pixels of the image" in where
+    assert ("and zeros around it" in where) == (layer == "conv3")
     width = page.page.evaluate("document.querySelector('#seen-field').style.width")
     assert float(width.removesuffix("%")) == pytest.approx(100 * size / 28, abs=0.01)
     assert page.page.is_visible("#sheet-field")
@@ -174,6 +191,27 @@ def test_the_size_formula_says_what_is_whole(visit: Opener) -> None:
     assert "larger than the image" in page.page.inner_text("#lesson-formula .equation")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1024, 768), (1440, 900)])
+def test_drawing_and_verdict_are_in_sight_together(visit: Opener, width: int, height: int) -> None:
+    """Without scrolling, on screens of desks and laps."""
+    page = visit(viewport={"width": width, "height": height})
+    page.draw(TWO)
+    box = page.page.locator(".verdict-box").bounding_box()
+    assert box
+    assert box["y"] + box["height"] <= height
+    assert page.page.evaluate(CUT_OFF) == []
+
+
+def test_the_panel_of_a_kept_unit_goes_where_there_is_room(visit: Opener) -> None:
+    """Beside the layers on a wide screen, below the unit's layer on a narrow one, also when the window changes."""
+    page = visit()
+    page.draw(TWO)
+    page.page.locator("#layer-conv2 .map").first.click()
+    for size, place in ((WIDE, "unit-column"), (PHONE, "layers"), (WIDE, "unit-column")):
+        page.page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.until(f"document.querySelector('#unit').parentNode.id === '{place}'")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Opener, size: dict[str, int], theme: str) -> None:
@@ -184,6 +222,7 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Opener, size: dict[str,
     page.page.locator("#layer-conv2 .map").first.click()
     page.page.click("#unit details summary")
     page.settle()
+    assert page.page.evaluate(CUT_OFF) == []
     found = Axe().run(page.page)
     assert found.violations_count == 0, found.generate_report()
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

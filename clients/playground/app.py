@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -88,6 +88,8 @@ async def _answered(door: Door, request: Request) -> Response:
     client: AsyncClient = request.app.state.client
     try:
         return await door(request, client)
+    except ClientDisconnect:  # in the middle of a body; nobody reads this
+        return _refusal(400, "The request ended early.")
     except InvalidInput as error:
         return _refusal(422, str(error).removeprefix(f"{client.target} refused the input: "))
     except LenetError as error:

@@ -49,12 +49,13 @@ def playground(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
     )
-    # uvicorn stops in order, and then raises the signal again for whoever had a handler before.
+    web = uvicorn.Server(config)
+    # uvicorn's own handlers come later than the ready line, and at the end it raises the signal again for these.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, web.handle_exit)
     # Whoever started this process reads the address from this line; what connects from now on is answered.
     print(f"lenet playground: ready on http://{_address(host, listener.getsockname()[1])}", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    web.run(sockets=[listener])
     return OK
 
 

@@ -55,13 +55,16 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
 
     def _may_ask(self, host: str) -> bool:
-        name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         return name.lower() in self._names or _is_address(name)
 
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name)
+        if name.startswith("[") and name.endswith("]"):
+            ipaddress.IPv6Address(name[1:-1])
+        else:
+            ipaddress.IPv4Address(name)
     except ValueError:
         return False
     return True

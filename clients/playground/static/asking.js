@@ -3,6 +3,8 @@
 
 import { readFrame } from "./frames.js";
 
+const PATIENCE_MS = 20_000; // with an app that says nothing; with the model server it has less itself
+
 export class Refused extends Error {} // the input is at fault; the text is the server's
 export class Away extends Error {} // the server is; the same input may be right later
 
@@ -20,12 +22,15 @@ export class Asker {
     this.#next = job;
     if (this.#busy) return;
     this.#busy = true;
-    while (this.#next) {
-      const current = this.#next;
-      this.#next = null;
-      await this.#run(current);
+    try {
+      while (this.#next) {
+        const current = this.#next;
+        this.#next = null;
+        await this.#run(current);
+      }
+    } finally {
+      this.#busy = false;
     }
-    this.#busy = false;
   }
 
   async #run(job) {
@@ -68,7 +73,7 @@ async function classify({ body, type = "application/octet-stream", maps = [] }) 
 async function fetched(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
     throw new Away("The playground itself is away.");
   }

@@ -34,6 +34,11 @@ export class Easel {
     this.redraw();
   }
 
+  // Ends a stroke that is under way.
+  finish() {
+    if (this.#stroke) this.#end(performance.now());
+  }
+
   redraw() {
     cancelAnimationFrame(this.#frame);
     this.#frame = null;
@@ -54,7 +59,8 @@ export class Easel {
   }
 
   #down(event) {
-    if (event.button !== 0 || !event.isPrimary) return;
+    const isPalm = this.#stroke !== null && event.pointerType === "touch";
+    if (event.button !== 0 || !event.isPrimary || isPalm) return;
     event.preventDefault();
     this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
@@ -80,6 +86,7 @@ export class Easel {
   }
 
   #begin(point, at, pointer) {
+    this.finish();
     this.#stroke = { ...this.tool, points: [point], pointer };
     this.#update(at);
   }
@@ -122,7 +129,7 @@ export class Easel {
   }
 
   #liftKeyPen() {
-    if (this.#stroke?.pointer === "keys") this.#end(performance.now());
+    if (this.#stroke?.pointer === "keys") this.finish();
     this.#cursor.hidden = true;
   }
 

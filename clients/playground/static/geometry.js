@@ -35,6 +35,14 @@ export function fieldsOf(layers, name, row, column) {
   return fields;
 }
 
+// The part of a box that lies on a square image, as {left, top, width, height}, and whether some of it does not.
+export function clipped({ left, top, size }, side) {
+  const [right, bottom] = [Math.min(left + size, side), Math.min(top + size, side)];
+  const [x, y] = [Math.max(left, 0), Math.max(top, 0)];
+  const [width, height] = [right - x, bottom - y];
+  return { left: x, top: y, width, height, isClipped: width < size || height < size };
+}
+
 // A window's values, row by row, zero where it reaches over the edge.
 export function patchOf({ data, width, height }, { left, top, size }) {
   const patch = new Float32Array(size * size);

@@ -34,6 +34,11 @@ export class Inspector {
     this.#body.replaceChildren(...this.#view.parts);
   }
 
+  clear() {
+    this.#layer = null;
+    this.#body.replaceChildren(element("p", { class: "quiet" }, "Draw something, then point at a map."));
+  }
+
   #choose(input) {
     this.#input = input;
     this.show(...this.#last);
@@ -67,7 +72,8 @@ function whereabouts(layer, { channel, row, column }, field) {
   const where = layer.height * layer.width === 1 ? `unit ${channel + 1}` : `map ${channel + 1}, row ${row + 1}, column ${column + 1}`;
   return [
     element("strong", {}, layer.name),
-    ` ${where}. It sees ${field.size} × ${field.size} pixels of the image, outlined on the drawing.`,
+    ` ${where}. It sees ${field.width} × ${field.height} pixels of the image, outlined on the drawing`,
+    field.isClipped ? ", and zeros around it." : ".",
   ];
 }
 
@@ -109,7 +115,8 @@ function poolingView(layer) {
 function showSum(view, { groups, sum, bias, total, served }) {
   const count = groups.length * groups[0].products.length;
   const close = agree(total, served, Math.max(1, ...groups.map((group) => Math.abs(group.sum))));
-  const verdict = close ? "✓ the sum is the served value" : "✗ the sum is not the served value";
+  const rounding = signed(total, 6) === signed(served, 6) ? "" : ", but for float32's rounding";
+  const verdict = close ? `✓ the sum is the served value${rounding}` : "✗ the sum is not the served value";
   view.show([[`${count} products`, sum], ["+ bias", bias], ["= sum", total], ["served", served]], verdict);
 }
 

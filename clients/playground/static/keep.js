@@ -14,17 +14,17 @@ export class Keep {
 
 async function copyLink({ document }) {
   const link = linkOf(document);
-  history.replaceState(null, "", link); // so that the address bar holds it, whatever the clipboard allows
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(new URL(link, location.href).href);
     say("Link copied.");
   } catch {
+    history.replaceState(null, "", link);
     say("The link is in the address bar.");
   }
 }
 
 async function savePicture({ answer, views }) {
-  if (!answer) return say("Draw something first.");
+  if (!answer) return say("Nothing has been read yet.");
   const verdict = byId("verdict-digit").textContent + ", " + byId("verdict-text").textContent;
   const probabilities = [...answer.frame.arrays.get("probabilities").data];
   const parts = { sheet: byId("sheet"), seen: byId("seen"), probabilities, verdict, views };
@@ -33,7 +33,7 @@ async function savePicture({ answer, views }) {
 }
 
 function saveValues({ answer, model }) {
-  if (!answer) return say("Draw something first.");
+  if (!answer) return say("Nothing has been read yet.");
   download(valuesOf(model, answer.frame, answer.pixels), "lenet-lens.json");
   return say("Values saved.");
 }

@@ -37,7 +37,8 @@ export class Lessons {
     this.paint(this.look());
     byId("lesson-slide").hidden = !this.#layer;
     if (!this.#layer) return;
-    const { width, window, padding } = this.#layer;
+    const { width, window, padding, channels } = this.#layer;
+    this.#channel = Math.min(this.#channel, channels - 1);
     const side = width - 2 * padding + window - 1;
     this.#slide = new Slide(this.roots.slide, { side, window, padding, numbered: false, stepMs: 60 });
     this.#slide.controls.append(this.#chooser());
@@ -72,6 +73,7 @@ export class Lessons {
   #chooser() {
     const options = Array.from({ length: this.#layer.channels }, (_, i) => element("option", { value: i }, `kernel ${i + 1}`));
     const select = element("select", { "aria-label": "Kernel" }, ...options);
+    select.value = this.#channel;
     select.addEventListener("change", () => {
       this.#channel = Number(select.value);
       this.#showSlide();

@@ -124,11 +124,13 @@ export class Limits {
 
 const NOTHING = new Limits("fixed", 0);
 
-export function place(mark, { left, top, size }, { width, height }) {
-  mark.style.left = `${(left / width) * 100}%`;
-  mark.style.top = `${(top / height) * 100}%`;
-  mark.style.width = `${(size / width) * 100}%`;
-  mark.style.height = `${(size / height) * 100}%`;
+// Lays a mark over a canvas of `whole` size; a box is {left, top} with a `size`, or with a width and a height.
+export function place(mark, box, whole) {
+  const { left, top, width = box.size, height = box.size } = box;
+  mark.style.left = `${(left / whole.width) * 100}%`;
+  mark.style.top = `${(top / whole.height) * 100}%`;
+  mark.style.width = `${(width / whole.width) * 100}%`;
+  mark.style.height = `${(height / whole.height) * 100}%`;
 }
 
 function title({ name, kind, channels, height, width, window, parameters }) {

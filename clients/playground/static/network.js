@@ -2,10 +2,13 @@
 //
 // Pointing follows the mouse; a click or Enter keeps the unit, so that its arithmetic can be watched during a stroke.
 
+import { SIDE } from "./drawing.js";
 import { element, signed } from "./elements.js";
-import { fieldsOf, layersWithMaps, windowOf } from "./geometry.js";
+import { clipped, fieldsOf, layersWithMaps, windowOf } from "./geometry.js";
 import { Inspector } from "./inspector.js";
 import { LayerView, Limits } from "./maps.js";
+
+const NARROW = matchMedia("(max-width: 1179px)"); // as in page.css
 
 export class Network {
   #views = [];
@@ -20,6 +23,7 @@ export class Network {
     this.parts = parts;
     this.pointed = pointed;
     parts.unpin.addEventListener("click", () => this.#pin(false));
+    NARROW.addEventListener("change", () => this.#placePanel());
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#pin(false));
   }
 
@@ -32,11 +36,26 @@ export class Network {
   }
 
   open(model) {
-    this.#unit = this.#marked = null;
+    this.#marked = null;
+    this.parts.column.append(this.parts.unit); // it may lie among the layers, which go
     this.#views = layersWithMaps(model).map((layer) => new LayerView(layer, (unit, how) => this.point(unit, how)));
     this.#views.forEach((view) => view.grid.addEventListener("keydown", (event) => this.#key(view, event)));
     this.parts.layers.replaceChildren(...this.#views.map((view) => view.root));
     this.inspector = new Inspector(this.parts.body);
+    if (this.#hasUnit()) this.#placePanel();
+    else this.#forgetUnit();
+  }
+
+  // Whether the model that is served now has the unit.
+  #hasUnit() {
+    const layer = this.layers.find((each) => each.name === this.#unit?.layer);
+    const { channel, row, column } = this.#unit ?? {};
+    return layer && channel < layer.channels && row < layer.height && column < layer.width;
+  }
+
+  #forgetUnit() {
+    this.#unit = null;
+    this.#pin(false);
   }
 
   // `answer` is {image: [784] from 0 to 1, maps: Map of name to Float32Array}, or null for a blank sheet.
@@ -71,10 +90,9 @@ export class Network {
 
   // On a narrow screen the panel follows the layer whose unit was picked; there is no room beside it.
   #placePanel() {
-    const isNarrow = matchMedia("(max-width: 1179px)").matches;
     const view = this.#views.find((each) => each.layer.name === this.#unit?.layer);
-    if (isNarrow && view && this.#pinned) view.root.after(this.parts.unit);
-    else if (!isNarrow && this.parts.unit.parentNode !== this.parts.column) this.parts.column.append(this.parts.unit);
+    if (NARROW.matches && view && this.#pinned) view.root.after(this.parts.unit);
+    else if (!NARROW.matches && this.parts.unit.parentNode !== this.parts.column) this.parts.column.append(this.parts.unit);
   }
 
   #showUnit() {
@@ -82,15 +100,16 @@ export class Network {
     const isKnown = layer && this.#answer?.maps.has(layer.name);
     if (this.#marked !== (isKnown ? this.#unit : null)) this.#mark(isKnown ? layer : null);
     if (!isKnown) {
+      this.inspector?.clear();
       this.pointed(null);
       return;
     }
     const { channel, row, column } = this.#unit;
-    const fields = fieldsOf(this.layers, layer.name, row, column);
-    this.pointed(fields.get("input"));
+    const field = clipped(fieldsOf(this.layers, layer.name, row, column).get("input"), SIDE);
+    this.pointed(field);
     const map = this.#channel(layer.name, channel);
     const source = (input) => this.#channel(layer.source, input);
-    this.inspector.show(layer, this.#unit, source, map, fields.get("input"), this.look);
+    this.inspector.show(layer, this.#unit, source, map, field, this.look);
   }
 
   // Only when the unit changes: it costs a layout, and a stroke has none to spare.
@@ -109,7 +128,7 @@ export class Network {
   }
 
   #channel(name, channel) {
-    if (name === "input") return { data: this.#answer.image, width: 28, height: 28 };
+    if (name === "input") return { data: this.#answer.image, width: SIDE, height: SIDE };
     const { width, height } = this.#view(name).layer;
     const size = width * height;
     return { data: this.#answer.maps.get(name).subarray(channel * size, (channel + 1) * size), width, height };

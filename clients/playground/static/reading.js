@@ -33,8 +33,7 @@ export function withoutEachStep({ grey }, off) {
 export function showField(field, place) {
   for (const id of ["sheet-field", "seen-field"]) byId(id).hidden = !field || !place;
   if (!field || !place) return;
-  const { left, top, size } = field;
   placeMark(byId("seen-field"), field, { width: SIDE, height: SIDE });
-  const onSheet = { left: left + place.x / place.scaleX, top: top + place.y / place.scaleY, size };
+  const onSheet = { ...field, left: field.left + place.x / place.scaleX, top: field.top + place.y / place.scaleY };
   placeMark(byId("sheet-field"), onSheet, { width: SHEET / place.scaleX, height: SHEET / place.scaleY });
 }

@@ -42,10 +42,11 @@ export class Steps {
   }
 
   show(normalised) {
-    if (!this.isOpen) return;
+    byId("step-list").hidden = !normalised;
+    byId("no-steps").hidden = Boolean(normalised);
+    if (!normalised || !this.isOpen) return;
     for (const [name, { canvas, worth }] of this.#rows) {
-      paintGrey(canvas, normalised?.stages?.[name] ?? { data: [], width: 28, height: 28 });
-      if (!normalised) worth.textContent = "";
+      paintGrey(canvas, normalised.stages[name]);
     }
   }
 

@@ -1,19 +1,20 @@
-// What the model says: ten bars with their numbers, and one verdict. Blank is the page's own verdict: nothing is asked.
+// What the model says: a bar with its number for each class, and one verdict. That there is none is the page's own word.
 
 import { byId, element, setText } from "./elements.js";
 
 export class Verdict {
   #rows = [];
 
-  constructor(classes) {
-    const list = byId("bars");
-    list.replaceChildren();
+  // Makes a row for each class of a model.
+  open(classes) {
+    this.#rows = [];
+    byId("bars").replaceChildren();
     for (const name of classes) {
       const bar = element("i");
       const number = element("span", { class: "number" }, "–");
       const row = element("li", {}, element("b", {}, name), element("span", { class: "track" }, bar), number);
       this.#rows.push({ row, bar, number });
-      list.append(row);
+      byId("bars").append(row);
     }
   }
 
@@ -29,7 +30,8 @@ export class Verdict {
     this.#say(doubted ? "doubted" : "digit", String(best), doubted ? `not a digit? Nearest is ${best}, ${sure}` : sure);
   }
 
-  showBlank(text = "blank: nothing drawn yet") {
+  // `text` says why there is none.
+  showNone(text) {
     for (const { row, bar, number } of this.#rows) {
       bar.style.transform = "scaleX(0)";
       number.textContent = "–";

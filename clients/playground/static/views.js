@@ -12,9 +12,9 @@ import { Verdict } from "./verdict.js";
 export class Views {
   #look = lookNow();
   #model = null;
-  #verdict = null;
+  #verdict = new Verdict();
   #answer = null;
-  #blank; // the verdict on a blank sheet
+  #none = ""; // why there is no answer
 
   // `newPalette()` is called when what else is drawn in the page's colours must be drawn again.
   constructor(newPalette) {
@@ -43,23 +43,26 @@ export class Views {
   // Makes room for the layers and classes of a model.
   open(model) {
     this.#model = model;
-    this.#verdict = new Verdict(model.classes);
+    this.#verdict.open(model.classes);
     this.network.open(model);
     this.lessons.open(model, this.network.layers);
-    this.show(null);
   }
 
-  // `answer` is {frame, pixels, place}, or null for a blank sheet, of which `blank` says what is the matter.
-  show(answer, blank) {
+  // `answer` is {frame, pixels, place}.
+  show(answer) {
     this.#answer = answer;
-    this.#blank = blank;
     this.#paint();
   }
 
+  // `text` says why there is no answer.
+  showNone(text) {
+    this.#none = text;
+    this.show(null);
+  }
+
   #paint() {
-    if (!this.#model) return;
     if (!this.#answer) {
-      this.#verdict.showBlank(this.#blank);
+      this.#verdict.showNone(this.#none);
       this.network.show(null, this.#look);
       this.lessons.show(null);
       return;
@@ -76,7 +79,8 @@ export class Views {
   #changeRange() {
     const kind = document.querySelector("[name=range]:checked").value;
     byId("limit-label").hidden = kind !== "fixed";
-    this.network.limits = new Limits(kind, Math.max(0.1, Number(byId("limit").value) || 4));
+    const limit = Math.min(100, Math.max(0.1, byId("limit").valueAsNumber || 4));
+    this.network.limits = new Limits(kind, limit);
     this.#paint();
   }
 }
