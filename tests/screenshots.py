@@ -11,17 +11,21 @@ from clients.handwriting import Hand, curves
 def main(folder: Path = ROOT / "docs") -> None:
     """Draws a digit on a wide screen and on a phone, and keeps what is seen."""
     two = list(curves(2, Hand()))
-    with running_server() as server, running_playground(server.target) as url, running_browser() as browser:
-        with visits(browser, url) as visit:
-            page = visit(viewport=WIDE)
-            page.draw(two)
-            page.page.locator("#layer-conv2 .map").nth(3).click()
-            page.page.mouse.move(0, 0)
-            page.page.screenshot(path=folder / "playground-wide.png")
-            page = visit(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2, color_scheme="dark")
-            page.touch(two)
-            page.page.evaluate("document.activeElement.blur()")
-            page.page.screenshot(path=folder / "playground-phone.png")
+    with (
+        running_server() as server,
+        running_playground(server.target) as url,
+        running_browser() as browser,
+        visits(browser, url) as visit,
+    ):
+        page = visit(viewport=WIDE)
+        page.draw(two)
+        page.page.locator("#layer-conv2 .map").nth(3).click()
+        page.page.mouse.move(0, 0)
+        page.page.screenshot(path=folder / "playground-wide.png")
+        page = visit(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2, color_scheme="dark")
+        page.touch(two)
+        page.page.evaluate("document.activeElement.blur()")
+        page.page.screenshot(path=folder / "playground-phone.png")
 
 
 if __name__ == "__main__":
