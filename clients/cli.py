@@ -169,6 +169,8 @@ def main(tokens: list[str] | None = None) -> int:
             sys.stdout.flush()  # here a closed pipe can still be caught; when Python exits it no longer can
     except cyclopts.CycloptsError as error:
         return complain(f"{error} (lenet --help tells more)", USAGE)
+    except ImportError as error:  # of a command that is imported only when it is wanted
+        return complain(f"{error.__cause__ or error}; install lenet-lens[cli,playground]", REFUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:

@@ -143,6 +143,14 @@ def test_a_taken_port_is_an_error_in_one_line(playground: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_missing_package_is_an_error_in_one_line() -> None:
+    """Whoever installed the client alone hears what to install."""
+    code = "import sys; sys.modules['uvicorn'] = None; from clients import cli; sys.exit(cli.main(['playground']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "lenet: import of uvicorn halted; None in sys.modules; install lenet-lens[cli,playground]\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_the_very_start_is_heeded(server: ServerProcess, number: signal.Signals) -> None:
     """As soon as the ready line is there, when the web server itself is not quite."""
