@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -24,6 +24,9 @@ from training.evaluation import evaluate
 from training.model import to_float
 from training.report import calibration_bins, confident_mistakes, confusion, to_html
 from training.train import familiarity_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parent.parent
 PICTURES = (
@@ -95,10 +98,32 @@ def test_the_page_holds_the_pictures_and_needs_nothing_else(output: Path, page: 
     """Each picture's very bytes, in order, each with words on how to read it; no address, script or style elsewhere."""
     held = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert held == [(output / f"{name}.png").read_bytes() for name in PICTURES]
-    assert len(re.findall(r"<h2 id=.*\n<p>[^<]{40,}</p>\n<figure><img alt=", page)) == len(PICTURES)
+    assert len(re.findall(r"<h2 id=.*\n<p>[^<]{40,}</p>\n<figure tabindex=.0.><img alt=", page)) == len(PICTURES)
     without_pictures = re.sub(r'src="data:[^"]+"', "", page)
     for outward in ("http", "src=", "href", "url(", "@import", "<script", "<link"):
         assert outward not in without_pictures
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1440])
+def test_a_browser_shows_all_of_it(
+    browser: "Browser", output: Path, width: int, theme: Literal["light", "dark"]
+) -> None:
+    """Opened as a file, on a phone and on a wide screen: every picture, nothing cut off, and axe is content."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    errors: list[str] = []
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto((output / "index.html").as_uri())
+    widths = page.evaluate("[...document.images].map((image) => image.complete && image.naturalWidth)")
+    assert widths == [1440] * len(PICTURES)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    context.close()
+    assert errors == []
 
 
 def test_no_path_of_this_machine_is_in_the_page(page: str, place: Path) -> None:
