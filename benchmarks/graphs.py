@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +32,7 @@ def run(*, rounds: int = 25, model_dir: Path = Path("models/lenet5")) -> None:
         found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, way in ways.items():
-                found[name].append(_us_an_image(lambda way=way, images=images: way(images), n))  # type: ignore[misc]
+                found[name].append(_us_an_image(partial(way, images), n))
         ratios = [one / other for one, other in zip(*found.values(), strict=True)]
         cells = [f"{median(values):.1f}" for values in found.values()]
         cells.append(f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")

@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 READY_S = 20
 WAYS_IN = ("lane", "ordinary")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def pytest_configure() -> None:
     """Undoes what a shell does to its background jobs: they, and the processes of these tests, would ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """And says so, in one line."""
     if not BROWSER:
-        terminalreporter.write_line("no browser: the tests of the playground's page are left out; install chromium")
+        terminalreporter.write_line("no browser: the tests of the pages are left out; install chromium")
 
 
 @dataclass

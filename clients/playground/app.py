@@ -12,11 +12,10 @@ nothing about what else went wrong, which is in the log.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from starlette.applications import Starlette
@@ -43,12 +42,10 @@ STATUS_TIMEOUT_S = 1.5
 PIXELS, PICTURES = "application/octet-stream", ("image/png", "image/jpeg")
 
 _STATIC = Path(__file__).parent / "static"
-_FAILURES: dict[type[LenetError], tuple[int, str]] = {
+_FAILURES: dict[type[Exception], tuple[int, str]] = {
     Unavailable: (503, "The model server is away or too busy."),
     DeadlineExceeded: (504, "The model server gave no answer in time."),
 }
-
-Door: TypeAlias = Callable[[Request, AsyncClient], Awaitable[Response]]
 
 
 def make_app(server: str, *, timeout_s: float, names: frozenset[str] = frozenset()) -> Starlette:
@@ -61,57 +58,45 @@ def make_app(server: str, *, timeout_s: float, names: frozenset[str] = frozenset
     """
     return Starlette(
         routes=[
-            Route("/model", partial(_answered, _model)),
-            Route("/status", partial(_answered, _status)),
+            Route("/model", _model),
+            Route("/status", _status),
             Route("/samples", _samples),
-            Route("/classify", partial(_answered, _classify), methods=["POST"]),
+            Route("/classify", _classify, methods=["POST"]),
             Mount("/", StaticFiles(directory=_STATIC, html=True)),
         ],
         middleware=[Middleware(Guard, names=names)],
+        exception_handlers={InvalidInput: _refused, LenetError: _failed, ClientDisconnect: _abandoned},
         lifespan=partial(_connected, server, timeout_s),
         max_body_size=MAX_BODY_BYTES,
     )
 
 
-def _connected(server: str, timeout_s: float, app: Starlette) -> AbstractAsyncContextManager[None]:
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[None]:
-        async with AsyncClient(server, timeout_s=timeout_s) as client:  # in the event loop in which it is used
-            app.state.client = client
-            yield
-
-    return connected()
+@asynccontextmanager
+async def _connected(server: str, timeout_s: float, app: Starlette) -> AsyncIterator[None]:
+    async with AsyncClient(server, timeout_s=timeout_s) as client:  # in the event loop in which it is used
+        app.state.client = client
+        yield
 
 
-async def _answered(door: Door, request: Request) -> Response:
-    """Turns what a call raises into words for the page."""
+def _client(request: Request) -> AsyncClient:
     client: AsyncClient = request.app.state.client
-    try:
-        return await door(request, client)
-    except ClientDisconnect:  # in the middle of a body; nobody reads this
-        return _refusal(400, "The request ended early.")
-    except InvalidInput as error:
-        return _refusal(422, str(error).removeprefix(f"{client.target} refused the input: "))
-    except LenetError as error:
-        log.warning("%s", error)
-        status, text = _FAILURES.get(type(error), (502, "The model server failed; its log says why."))
-        return _refusal(status, text)
+    return client
 
 
-async def _model(_: Request, client: AsyncClient) -> Response:
-    return _frame(frame_of_model(await client.describe()))
+async def _model(request: Request) -> Response:
+    return _frame(frame_of_model(await _client(request).describe()))
 
 
-async def _status(_: Request, client: AsyncClient) -> Response:
+async def _status(request: Request) -> Response:
     try:
         # On a connection of its own, so that it is answered as soon as the server is back.
-        state = await asyncio.to_thread(check, client.target, timeout_s=STATUS_TIMEOUT_S)
+        state = await asyncio.to_thread(check, _client(request).target, timeout_s=STATUS_TIMEOUT_S)
     except LenetError:
         state = "AWAY"
     return JSONResponse({"serving": state == "SERVING"})
 
 
-async def _classify(request: Request, client: AsyncClient) -> Response:
+async def _classify(request: Request) -> Response:
     kind, body = request.headers.get("content-type", ""), await request.body()
     images: Images
     if kind in PICTURES and body:
@@ -122,7 +107,7 @@ async def _classify(request: Request, client: AsyncClient) -> Response:
         expected = f"{PIXELS} of n x {SIDE**2} bytes, or one {' or '.join(PICTURES)}"
         return _refusal(415, f"{len(body)} bytes of {kind or 'no type'} came; expected {expected}")
     maps = [name for name in request.query_params.get("maps", "").split(",") if name]
-    return _frame(frame_of_answer(await client.classify(images, feature_maps=maps)))
+    return _frame(frame_of_answer(await _client(request).classify(images, feature_maps=maps)))
 
 
 async def _samples(_: Request) -> Response:
@@ -136,6 +121,20 @@ def _sample(digit: int) -> list[list[list[float]]]:
 
 def _frame(content: bytes) -> Response:
     return Response(content, media_type="application/octet-stream")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return _refusal(422, str(error).removeprefix(f"{_client(request).target} refused the input: "))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    log.warning("%s", error)
+    status, text = _FAILURES.get(type(error), (502, "The model server failed; its log says why."))
+    return _refusal(status, text)
+
+
+async def _abandoned(_: Request, __: Exception) -> Response:
+    return _refusal(400, "The request ended early.")  # in the middle of its body; nobody reads this
 
 
 def _refusal(status: int, text: str) -> Response:

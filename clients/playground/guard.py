@@ -2,7 +2,7 @@
 
 A site elsewhere could point its own name at this machine (DNS rebinding) and would then be of the same origin as the
 page. That takes a name: an address cannot be pointed elsewhere. So a `Host` that is an address or `localhost` is
-answered, and a name only if the operator allows it.
+answered, and a name only if the operator allows it. (Starlette's TrustedHostMiddleware cannot say "any address".)
 """
 
 import ipaddress

@@ -5,8 +5,8 @@ import { readFrame } from "./frames.js";
 
 const PATIENCE_MS = 20_000; // with an app that says nothing; with the model server it has less itself
 
-export class Refused extends Error {} // the input is at fault; the text is the server's
-export class Away extends Error {} // the server is; the same input may be right later
+// The input is at fault, in the server's words. All other errors are the server's: the same input may be right later.
+export class Refused extends Error {}
 
 export class Asker {
   #next = null;
@@ -75,11 +75,11 @@ async function fetched(path, options) {
   try {
     response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
-    throw new Away("The playground itself is away.");
+    throw new Error("The playground itself is away.");
   }
   if (response.ok) return response.arrayBuffer();
   const text = await reason(response);
-  throw response.status >= 500 ? new Away(text) : new Refused(text);
+  throw response.status >= 500 ? new Error(text) : new Refused(text);
 }
 
 async function reason(response) {

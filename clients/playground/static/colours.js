@@ -15,13 +15,14 @@ export function lookNow() {
   return { table: palette(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light") };
 }
 
-// Returns a lookup table of [red, green, blue, 255] for levels -127 to 127, as one Uint32 each.
+// Returns a lookup table of [red, green, blue, 255] for levels -127 to 127, as one Uint32 each; the browser knows OKLCH.
 function palette(theme) {
-  const bytes = new Uint8ClampedArray(4 * (2 * LEVELS + 1));
+  const context = new OffscreenCanvas(2 * LEVELS + 1, 1).getContext("2d", { willReadFrequently: true });
   for (let level = -LEVELS; level <= LEVELS; level++) {
-    bytes.set([...signedColour(level / LEVELS, THEMES[theme]), 255], 4 * (level + LEVELS));
+    context.fillStyle = signedColour(level / LEVELS, THEMES[theme]);
+    context.fillRect(level + LEVELS, 0, 1, 1);
   }
-  return new Uint32Array(bytes.buffer);
+  return new Uint32Array(context.getImageData(0, 0, 2 * LEVELS + 1, 1).data.buffer);
 }
 
 // Paints values onto a canvas of as many pixels; `limit` is the value of full colour.
@@ -57,19 +58,5 @@ function signedColour(value, { zero, full, chroma }) {
   const lightness = zero + (full - zero) * share;
   // Least where a tone is nearly white or black: there the screen has no strong colours.
   const strength = chroma * Math.min(1, 1.7 * share) * (full > zero ? 1.15 - 0.45 * share : 1);
-  return oklch(lightness, strength, value < 0 ? HUES.negative : HUES.positive);
-}
-
-// Björn Ottosson's OKLab, to sRGB bytes.
-function oklch(lightness, chroma, hue) {
-  const a = chroma * Math.cos((hue * Math.PI) / 180);
-  const b = chroma * Math.sin((hue * Math.PI) / 180);
-  const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
-  const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
-  const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
-  return [
-    4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
-    -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
-    -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
-  ].map((linear) => 255 * (linear <= 0.0031308 ? 12.92 * linear : 1.055 * Math.max(0, linear) ** (1 / 2.4) - 0.055));
+  return `oklch(${lightness} ${strength} ${value < 0 ? HUES.negative : HUES.positive})`;
 }

@@ -3,7 +3,7 @@
 // Pointing follows the mouse; a click or Enter keeps the unit, so that its arithmetic can be watched during a stroke.
 
 import { SIDE } from "./drawing.js";
-import { element, signed } from "./elements.js";
+import { byId, element, signed } from "./elements.js";
 import { clipped, fieldsOf, layersWithMaps, windowOf } from "./geometry.js";
 import { Inspector } from "./inspector.js";
 import { LayerView, Limits } from "./maps.js";
@@ -18,11 +18,11 @@ export class Network {
   #answer = null;
   limits = new Limits("layer", 4);
 
-  // `parts`: {layers, unit, column, body, say, unpin}; `pointed(field)` gets the receptive field on the image, or null.
-  constructor(parts, pointed) {
-    this.parts = parts;
+  // `pointed(field)` gets the receptive field on the image, or null.
+  constructor(pointed) {
     this.pointed = pointed;
-    parts.unpin.addEventListener("click", () => this.#pin(false));
+    this.panel = byId("unit");
+    byId("unpin").addEventListener("click", () => this.#pin(false));
     NARROW.addEventListener("change", () => this.#placePanel());
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#pin(false));
   }
@@ -37,11 +37,11 @@ export class Network {
 
   open(model) {
     this.#marked = null;
-    this.parts.column.append(this.parts.unit); // it may lie among the layers, which go
+    byId("unit-column").append(this.panel); // it may lie among the layers, which go
     this.#views = layersWithMaps(model).map((layer) => new LayerView(layer, (unit, how) => this.point(unit, how)));
     this.#views.forEach((view) => view.grid.addEventListener("keydown", (event) => this.#key(view, event)));
-    this.parts.layers.replaceChildren(...this.#views.map((view) => view.root));
-    this.inspector = new Inspector(this.parts.body);
+    byId("layers").replaceChildren(...this.#views.map((view) => view.root));
+    this.inspector = new Inspector(byId("unit-body"));
     if (this.#hasUnit()) this.#placePanel();
     else this.#forgetUnit();
   }
@@ -83,16 +83,16 @@ export class Network {
 
   #pin(pinned) {
     this.#pinned = pinned;
-    this.parts.unpin.hidden = !pinned;
-    this.parts.unit.dataset.pinned = String(pinned);
+    byId("unpin").hidden = !pinned;
+    this.panel.dataset.pinned = String(pinned);
     this.#placePanel();
   }
 
   // On a narrow screen the panel follows the layer whose unit was picked; there is no room beside it.
   #placePanel() {
     const view = this.#views.find((each) => each.layer.name === this.#unit?.layer);
-    if (NARROW.matches && view && this.#pinned) view.root.after(this.parts.unit);
-    else if (!NARROW.matches && this.parts.unit.parentNode !== this.parts.column) this.parts.column.append(this.parts.unit);
+    if (NARROW.matches && view && this.#pinned) view.root.after(this.panel);
+    else if (!NARROW.matches && this.panel.parentNode !== byId("unit-column")) byId("unit-column").append(this.panel);
   }
 
   #showUnit() {
@@ -165,6 +165,6 @@ export class Network {
     if (!this.#answer?.maps.has(layer)) return;
     const { data, width } = this.#channel(layer, channel);
     const value = signed(data[row * width + column], 3);
-    this.parts.say.replaceChildren(element("span", {}, `${layer}, map ${channel + 1}, row ${row + 1}, column ${column + 1}: ${value}`));
+    byId("unit-say").replaceChildren(element("span", {}, `${layer}, map ${channel + 1}, row ${row + 1}, column ${column + 1}: ${value}`));
   }
 }

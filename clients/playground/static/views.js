@@ -18,9 +18,7 @@ export class Views {
 
   // `newPalette()` is called when what else is drawn in the page's colours must be drawn again.
   constructor(newPalette) {
-    const parts = { layers: "layers", unit: "unit", column: "unit-column", body: "unit-body", say: "unit-say", unpin: "unpin" };
-    const found = Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, byId(id)]));
-    this.network = new Network(found, (field) => showField(field, this.#answer?.place));
+    this.network = new Network((field) => showField(field, this.#answer?.place));
     this.lessons = new Lessons(() => this.#look);
     byId("range").addEventListener("change", () => this.#changeRange());
     byId("limit").addEventListener("input", () => this.#changeRange());
